@@ -1,0 +1,1 @@
+//! AF_XDP, AF_PACKET, steering, the frame ledger.

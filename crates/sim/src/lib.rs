@@ -1,0 +1,1 @@
+//! Virtual time: links, radio model, model endpoints, scenarios.

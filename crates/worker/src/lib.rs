@@ -1,0 +1,1 @@
+//! The worker loop around the engine: rings, stats pages, events, drain.
