@@ -50,3 +50,41 @@ impl Default for Config {
         }
     }
 }
+
+/// A configuration that can't work, in one sentence that says what to change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigError(pub String);
+
+impl std::fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+impl Config {
+    /// Refuses what can't work.
+    ///
+    /// # Errors
+    /// The first setting that is out of range, with the range.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        let range = |name: &str, value: u64, low: u64, high: u64| {
+            if (low..=high).contains(&value) {
+                Ok(())
+            } else {
+                Err(ConfigError(format!("{name} is {value}; set it between {low} and {high}.")))
+            }
+        };
+        range("max_flows", self.max_flows.into(), 1, 1 << 28)?;
+        range("max_active", self.max_active.into(), 1, self.max_flows.into())?;
+        range("max_half_open", self.max_half_open.into(), 1, 1 << 28)?;
+        range("max_subscribers", self.max_subscribers.into(), 1, 1 << 28)?;
+        range("max_segments", self.max_segments.into(), 16, 1 << 28)?;
+        // Buffers stay below 2^30 so that offsets near a reference can be told apart (RFC 7323 section 2.3).
+        range("stream_bytes", self.stream_bytes.into(), 16 << 10, 1 << 29)?;
+        range("subscriber_v6_prefix", self.subscriber_v6_prefix.into(), 32, 128)?;
+        range("mtu", self.mtu.into(), 576, 9216)?;
+        range("queue_target_ns", self.queue_target_ns, 1_000_000, 10_000_000_000)
+    }
+}

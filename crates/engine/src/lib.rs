@@ -10,9 +10,14 @@
 
 pub mod api;
 pub mod config;
+pub mod engine;
+mod events;
 pub mod reason;
 pub mod seq;
+pub mod stats;
 
 pub use api::{Command, Csum, CustodyMark, Event, FlowKey, FrameId, Io, Now, Port, Rx, Side, SubscriberKey};
-pub use config::Config;
+pub use config::{Config, ConfigError};
+pub use engine::{Engine, FlowInfo, Mode, SubscriberInfo};
 pub use reason::{RefuseReason, StopReason};
+pub use stats::Stats;
