@@ -1,1 +1,21 @@
 //! Python bindings: conversions, no logic.
+//!
+//! The Python package's private module `smartwire._native`. Long calls release the GIL. Every Rust error becomes a
+//! `smartwire.Error` that carries the sentence, and so does a panic: a person never sees a traceback.
+
+#[allow(dead_code)] // until the first long call lands
+mod guard;
+
+use pyo3::prelude::*;
+
+/// The private extension module; `python/smartwire/_native.pyi` describes it.
+#[pymodule]
+mod _native {
+    use super::*;
+
+    #[pymodule_init]
+    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        guard::quiet_panics();
+        module.add("__version__", env!("CARGO_PKG_VERSION"))
+    }
+}

@@ -1,0 +1,6 @@
+"""`python -m smartwire`."""
+
+from smartwire.cli.main import main
+
+if __name__ == "__main__":
+    main()
