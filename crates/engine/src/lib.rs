@@ -14,7 +14,10 @@ pub mod engine;
 mod events;
 pub mod reason;
 pub mod seq;
+pub mod slab;
 pub mod stats;
+pub mod table;
+pub mod wheel;
 
 pub use api::{Command, Csum, CustodyMark, Event, FlowKey, FrameId, Io, Now, Port, Rx, Side, SubscriberKey};
 pub use config::{Config, ConfigError};
