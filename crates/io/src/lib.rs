@@ -7,6 +7,8 @@ pub mod error;
 #[allow(unsafe_code)]
 pub mod raw;
 #[allow(unsafe_code)]
+pub mod steer;
+#[allow(unsafe_code)]
 pub mod sys;
 
 pub use error::IoError;
