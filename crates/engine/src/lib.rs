@@ -13,6 +13,7 @@ pub mod config;
 pub mod engine;
 mod events;
 pub mod reason;
+pub mod send;
 pub mod seq;
 pub mod slab;
 pub mod stats;
