@@ -1,0 +1,1 @@
+"""Running wires: finding them, talking to them, reading their counters."""

@@ -1,0 +1,45 @@
+"""Network interfaces as the command line sees them, and what must hold before two of them can be a wire."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from smartwire.errors import Error, NotThere, UsageError
+
+SYS = Path("/sys/class/net")
+OLDEST_KERNEL = (6, 1)
+"""Debian 12's; the copper wire's programs and AF_XDP as used here are in it."""
+
+
+def interfaces() -> list[str]:
+    """Names of the interfaces of this network namespace, sorted."""
+    try:
+        return sorted(os.listdir(SYS))
+    except OSError:
+        return []
+
+
+def check_pair(access: str, core: str) -> None:
+    """Raises a sentence with the fix unless both interfaces exist and differ."""
+    if access == core:
+        raise UsageError(f"{access} is named twice: a wire joins two different interfaces, ACCESS and CORE.")
+    here = interfaces()
+    for name in (access, core):
+        if name not in here:
+            others = ", ".join(i for i in here if i != "lo") or "none"
+            raise NotThere(f"There is no interface {name} here (there are: {others}); `ip link` shows them.")
+    for name in (access, core):
+        if name == "lo":
+            raise UsageError("lo cannot be part of a wire: name two Ethernet interfaces.")
+
+
+def check_machine() -> None:
+    """Raises a sentence with the fix unless this process may open ports on a kernel that is recent enough."""
+    if os.geteuid() != 0:
+        raise Error("This needs root, for packet rings and BPF: run it with sudo.")
+    release = os.uname().release
+    numbers = tuple(int(n) for n in re.findall(r"\d+", release)[:2])
+    if numbers < OLDEST_KERNEL:
+        raise Error(f"Linux {release} is too old: Smartwire needs 6.1 or newer (Debian 12 has it).")

@@ -1,0 +1,131 @@
+"""Run directories: /run/smartwire/NAME holds what a running wire shares with whoever looks.
+
+====================== ==================================================================================
+file                   content
+====================== ==================================================================================
+``lock``               held (flock) by the wire's process for as long as it lives; its pid, as text
+``wire.json``          name, pid, access, core, io, started (unix seconds)
+``control.sock``       orders and questions, JSON lines (:mod:`smartwire.wire.control`)
+``stats``, ``events``  shared memory (:mod:`smartwire.wire.stats`)
+====================== ==================================================================================
+
+A directory whose lock nobody holds belongs to a process that died; it is taken over or removed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from smartwire.errors import Error, NotThere, UsageError
+
+
+def root() -> Path:
+    """Where run directories are: /run/smartwire, or $SMARTWIRE_RUN."""
+    return Path(os.environ.get("SMARTWIRE_RUN", "/run/smartwire"))
+
+
+@dataclass(frozen=True)
+class Running:
+    """A wire that runs on this machine."""
+
+    name: str
+    directory: Path
+    info: dict[str, Any]
+
+    @property
+    def stats(self) -> Path:
+        """The stats page."""
+        return self.directory / "stats"
+
+    @property
+    def events(self) -> Path:
+        """The event ring."""
+        return self.directory / "events"
+
+    @property
+    def socket(self) -> Path:
+        """The control socket."""
+        return self.directory / "control.sock"
+
+
+def alive(directory: Path) -> bool:
+    """True while the process that made the directory lives."""
+    try:
+        with (directory / "lock").open("rb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def running() -> list[Running]:
+    """All wires that run on this machine, by name."""
+    found = []
+    for path in sorted(root().glob("*/wire.json")):
+        with contextlib.suppress(OSError, json.JSONDecodeError):
+            if alive(path.parent):
+                found.append(Running(path.parent.name, path.parent, json.loads(path.read_text())))
+    return found
+
+
+def find(name: str | None) -> Running:
+    """The wire called `name`, or the only one that runs."""
+    wires = running()
+    names = ", ".join(w.name for w in wires)
+    if name is not None:
+        for wire in wires:
+            if wire.name == name:
+                return wire
+        raise NotThere(f"No wire called {name} is running" + (f" (running: {names})." if names else "."))
+    if not wires:
+        if root().exists() and not os.access(root(), os.X_OK):
+            raise Error("Only root can look at running wires: run it with sudo.")
+        raise NotThere("No wire is running: start one with `smartwire run ACCESS CORE`.")
+    if len(wires) > 1:
+        raise UsageError(f"Several wires are running ({names}): choose one with --name.")
+    return wires[0]
+
+
+@contextlib.contextmanager
+def register(name: str, **info: Any) -> Iterator[Path]:
+    """Claims the run directory of `name` for this process, as long as the context lasts.
+
+    Raises:
+        Error: the name is taken by a live wire, or the directory cannot be made.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.:@-]{0,63}", name):
+        raise UsageError(f"{name!r} is no name for a wire: use letters, digits and - _ . : @ (at most 64).")
+    directory = root() / name
+    try:
+        directory.mkdir(parents=True, exist_ok=True, mode=0o755)
+        lock = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except OSError as e:
+        raise Error(f"{directory} cannot be made ({e.strerror}): run it with sudo.") from None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(lock)
+        raise Error(f"A wire called {name} is already running: stop it, or choose another --name.") from None
+    try:
+        for left in directory.iterdir():  # of a process that died
+            if left.name != "lock":
+                left.unlink(missing_ok=True)
+        os.ftruncate(lock, 0)
+        os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
+        content = {"name": name, "pid": os.getpid(), **info}
+        (directory / "wire.json").write_text(json.dumps(content))
+        yield directory
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+        os.close(lock)
