@@ -1,1 +1,9 @@
 //! Virtual time: links, radio model, model endpoints, scenarios.
+//!
+//! The link model ([`link`]) is sans-IO and serves virtual time and the lab's real-time emulator alike.
+#![forbid(unsafe_code)]
+
+pub mod link;
+pub mod profiles;
+pub mod rng;
+pub mod trace;
