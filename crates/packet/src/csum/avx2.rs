@@ -1,0 +1,83 @@
+//! Vector code and prefetch hints: the one file of this crate with unsafe code. All that it offers is safe.
+#![allow(unsafe_code)]
+
+/// As [`super::sum`] with AVX2; `None` where the processor has none.
+#[inline]
+pub fn sum(bytes: &[u8]) -> Option<u16> {
+    #[cfg(target_arch = "x86_64")]
+    if std::arch::is_x86_feature_detected!("avx2") {
+        // SAFETY: the processor has AVX2, the only requirement of `x86::sum`.
+        return Some(unsafe { x86::sum(bytes) });
+    }
+    let _ = bytes;
+    None
+}
+
+/// Asks the processor to load the first cache line of `t` into its caches. Only a hint: nothing is read.
+#[inline(always)]
+pub fn prefetch_read<T: ?Sized>(t: &T) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::x86_64::{_mm_prefetch, _MM_HINT_T0};
+        // SAFETY: a prefetch never faults, whatever the address, and SSE is part of x86_64.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(t).cast::<i8>()) }
+    }
+    let _ = t;
+}
+
+/// Asks the processor to load `slice[index]` into its caches; nothing if there is no such element.
+#[inline(always)]
+pub fn prefetch_slice<T>(slice: &[T], index: usize) {
+    if let Some(t) = slice.get(index) {
+        prefetch_read(t);
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    use std::arch::x86_64::*;
+
+    /// Blocks of 128 bytes per round: the sums of a round fit 32-bit lanes. Each lane of each accumulator takes one
+    /// pair of biased words per block, at most 2 * 32768 in magnitude.
+    const BLOCKS: usize = 16_384;
+
+    /// Ones-complement sum of big-endian words.
+    #[target_feature(enable = "avx2")]
+    pub fn sum(bytes: &[u8]) -> u16 {
+        let mut acc = 0_u64;
+        let (body, tail) = bytes.split_at(bytes.len() & !127);
+        for round in body.chunks(BLOCKS * 128) {
+            acc += blocks(round);
+        }
+        acc += u64::from(u16::to_be(super::super::sum_portable(tail)));
+        u16::from_be(super::super::fold(acc))
+    }
+
+    /// Plain sum of the machine-order 16-bit words of a multiple of 128 bytes, at most `BLOCKS` of them.
+    ///
+    /// `vpmaddwd` adds pairs of *signed* words into 32-bit lanes; flipping the top bit makes an unsigned word `w` the
+    /// signed `w - 32768`, and the bias is added back at the end.
+    #[target_feature(enable = "avx2")]
+    fn blocks(bytes: &[u8]) -> u64 {
+        // SAFETY: loads are unaligned ones and within the 128 bytes of each chunk; AVX2 is enabled for this function.
+        unsafe {
+            let flip = _mm256_set1_epi16(i16::MIN);
+            let ones = _mm256_set1_epi16(1);
+            let mut acc = [_mm256_setzero_si256(); 4];
+            for chunk in bytes.chunks_exact(128) {
+                let at = chunk.as_ptr().cast::<__m256i>();
+                for (i, a) in acc.iter_mut().enumerate() {
+                    let words = _mm256_xor_si256(_mm256_loadu_si256(at.add(i)), flip);
+                    *a = _mm256_add_epi32(*a, _mm256_madd_epi16(words, ones));
+                }
+            }
+            let [a, b, c, d] = acc;
+            let mut lanes = [[0_i32; 8]; 4];
+            for (lane, v) in lanes.iter_mut().zip([a, b, c, d]) {
+                _mm256_storeu_si256(lane.as_mut_ptr().cast::<__m256i>(), v);
+            }
+            let signed: i64 = lanes.iter().flatten().map(|&v| i64::from(v)).sum();
+            (signed + (bytes.len() as i64 / 2) * 32_768) as u64
+        }
+    }
+}
