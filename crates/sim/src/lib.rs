@@ -3,6 +3,9 @@
 //! The link model ([`link`]) is sans-IO and serves virtual time and the lab's real-time emulator alike.
 #![forbid(unsafe_code)]
 
+pub mod codec;
+pub mod crossings;
+pub mod emulator;
 pub mod link;
 pub mod profiles;
 pub mod rng;

@@ -7,6 +7,8 @@ pub struct Class {
     pub flow: u64,
     /// TCP (or UDP) payload bytes; 0 for a pure ACK.
     pub payload: u32,
+    /// Anything of the caller's; it comes back in the samples.
+    pub tag: u64,
 }
 
 /// How a packet's time in the link ended.

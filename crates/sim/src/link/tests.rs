@@ -11,7 +11,7 @@ fn link(json: &str) -> Link<Tagged> {
 }
 
 fn data(flow: u64) -> Class {
-    Class { flow, payload: 1448 }
+    Class { flow, payload: 1448, tag: 0 }
 }
 
 /// Everything that comes out, as (arrival ms rounded down, first byte).
@@ -126,7 +126,7 @@ fn the_first_data_frames_of_each_flow_are_lost_and_acks_are_not() {
         fates.push(l.take_samples()[0].fate == Fate::Crossed);
     }
     assert_eq!(fates, [false, false, true, false, true, false, false, true]);
-    l.enqueue(0, vec![0], 52, Class { flow: 3, payload: 0 });
+    l.enqueue(0, vec![0], 52, Class { flow: 3, payload: 0, tag: 0 });
     assert_eq!(l.take_samples()[0].fate, Fate::Crossed);
 }
 
