@@ -7,7 +7,8 @@ pub mod avx2;
 mod verify;
 
 pub use avx2::{prefetch_read, prefetch_slice};
-pub use verify::{fill_l4, verify, verify_ip, verify_l4};
+pub(crate) use verify::{outer_udp_sum, pseudo_sum};
+pub use verify::{fill_l4, verify, verify_ip, verify_l4, verify_outer_udp};
 
 /// Ones-complement sum of big-endian 16-bit words, a last odd byte padded with zero on the right.
 #[inline]

@@ -130,7 +130,7 @@ pub const MAX_TUNNELS: usize = 3;
 
 /// Where things are in a frame. All offsets are in bytes from the Ethernet destination address; `l3`, `l4`, `end`, `ip`
 /// and `proto` are those of the innermost IP packet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Layers {
     /// Innermost IP header; also the length of the link and encapsulation headers in front of it.
     pub l3: u16,

@@ -20,8 +20,11 @@
     )
 )]
 
+pub mod build;
 mod bytes;
 pub mod csum;
+pub mod cut;
+pub mod icmp;
 mod ip;
 mod layers;
 mod parse;

@@ -2,7 +2,7 @@
 
 use super::{add, fold, never_zero, sum};
 use crate::bytes::{be16, be8, put16, range};
-use crate::layers::{proto, IpVersion, Layers};
+use crate::layers::{proto, IpVersion, Layers, Tunnel, TunnelKind};
 
 /// Sum of the pseudo-header (RFC 9293 section 3.1, RFC 8200 section 8.1) of the IP header at `l3`.
 pub(crate) fn pseudo_sum(frame: &[u8], ip: IpVersion, l3: usize, proto: u8, length: u16) -> u16 {
@@ -63,12 +63,31 @@ pub fn verify_ip(frame: &[u8], layers: &Layers) -> bool {
     inner && layers.tunnels().iter().all(|t| t.v6 || verify_header(frame, usize::from(t.ip)))
 }
 
-/// Both [`verify_ip`] and [`verify_l4`]: will the endpoint's kernel take this packet, as far as checksums of the
-/// innermost packet and of outer IPv4 headers go? What may be acknowledged on the endpoint's behalf must pass this: a
-/// segment whose IP header is damaged would be retransmitted for ever, and never arrive.
+/// Are the outer UDP checksums right? One that is absent counts as right, over IPv6 too (RFC 6935), and so does one
+/// whose pseudo-header can't be known.
+pub fn verify_outer_udp(frame: &[u8], layers: &Layers) -> bool {
+    layers.tunnels().iter().filter(|t| t.kind == TunnelKind::Gtpu && !t.routed).all(|t| {
+        be16(frame, usize::from(t.l4) + 6) == 0 || outer_udp_sum(frame, t) == 0xffff
+    })
+}
+
+/// Sum over pseudo-header and outer UDP datagram, its checksum field included.
+pub(crate) fn outer_udp_sum(frame: &[u8], tunnel: &Tunnel) -> u16 {
+    let l4 = usize::from(tunnel.l4);
+    let length = be16(frame, l4 + 4);
+    let version = if tunnel.v6 { IpVersion::V6 } else { IpVersion::V4 };
+    let pseudo = pseudo_sum(frame, version, usize::from(tunnel.ip), proto::UDP, length);
+    add(pseudo, sum(range(frame, l4, l4 + usize::from(length))))
+}
+
+/// [`verify_ip`], [`verify_l4`] and [`verify_outer_udp`]: will everything on the way take this packet, as far as
+/// checksums go? What is acknowledged on the endpoint's behalf must pass this: a segment with a damaged IP header would
+/// be sent again and again and never arrive.
 #[inline]
 pub fn verify(frame: &[u8], layers: &Layers) -> bool {
-    verify_ip(frame, layers) && verify_l4(frame, layers)
+    verify_ip(frame, layers)
+        && verify_l4(frame, layers)
+        && (layers.tunnel_count == 0 || verify_outer_udp(frame, layers))
 }
 
 fn verify_header(frame: &[u8], at: usize) -> bool {

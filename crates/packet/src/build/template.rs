@@ -1,0 +1,282 @@
+//! Packets that nobody sent: headers learned from a real frame of the same direction, under a new TCP segment.
+
+use std::fmt;
+use std::net::Ipv6Addr;
+
+use crate::bytes::{be16, be8, put, put16, put32, range};
+use crate::csum::{add, never_zero, outer_udp_sum, pseudo_sum, sum, sum_portable};
+use crate::ip::Ecn;
+use crate::layers::{proto, IpVersion, Layers, Tunnel, TunnelKind};
+use crate::tcp::Flags;
+
+/// Room for link, encapsulation and innermost IP headers.
+pub const MAX_PREFIX: usize = 160;
+
+/// All headers of one direction of a flow up to TCP. What differs from packet to packet (lengths, identification, ECN,
+/// checksums, GTP-U sequence number) is zero, so that two frames of one direction give equal templates. MAC addresses,
+/// tags, labels, TEID, GTP-U extension headers, TTL, DSCP, don't-fragment and flow label are as the endpoint's.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Template {
+    bytes: [u8; MAX_PREFIX],
+    /// Layers of a frame that ends where its TCP header would begin.
+    layers: Layers,
+}
+
+/// What a template knows of the two endpoints.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Ends {
+    /// Source address; IPv4-mapped if and only if the template is for IPv4.
+    pub src: Ipv6Addr,
+    /// Destination address, likewise.
+    pub dst: Ipv6Addr,
+    /// IPv6 flow label, 20 bits; 0 for IPv4.
+    pub flow_label: u32,
+}
+
+/// A TCP header to be written, and those IP fields that differ from packet to packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TcpFields {
+    /// Source port.
+    pub src_port: u16,
+    /// Destination port.
+    pub dst_port: u16,
+    /// Sequence number.
+    pub seq: u32,
+    /// Acknowledgement number.
+    pub ack: u32,
+    /// Flags.
+    pub flags: Flags,
+    /// Window field, scaled already.
+    pub window: u16,
+    /// IPv4 identification, of outer IPv4 headers too.
+    pub ip_id: u16,
+    /// ECN codepoint, of the outer headers too (RFC 6040 section 4.1).
+    pub ecn: Ecn,
+}
+
+/// Why a packet was not written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WriteError {
+    /// The buffer is too short.
+    NoRoom,
+    /// Options longer than 40 bytes or no multiple of four.
+    BadOptions,
+    /// Longer than IP can say.
+    TooLong,
+}
+
+impl fmt::Display for WriteError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            WriteError::NoRoom => "the buffer is too short for the packet",
+            WriteError::BadOptions => "TCP options must be at most 40 bytes and a multiple of four",
+            WriteError::TooLong => "the packet is longer than 65535 bytes",
+        })
+    }
+}
+
+impl std::error::Error for WriteError {}
+
+impl fmt::Debug for Template {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Template({:02x?})", range(&self.bytes, 0, self.prefix_len()))
+    }
+}
+
+impl Template {
+    /// Learns from a TCP segment. `None` if it is no whole segment, has IP options or extension headers of its own, has
+    /// headers longer than [`MAX_PREFIX`], or is in a tunnel whose UDP checksum can't be computed.
+    pub fn learn(frame: &[u8], layers: &Layers) -> Option<Template> {
+        let l4 = usize::from(layers.l4);
+        if !layers.is_tcp() || layers.ip_options || l4 > MAX_PREFIX {
+            return None;
+        }
+        let mut bytes = [0; MAX_PREFIX];
+        bytes.get_mut(..l4)?.copy_from_slice(frame.get(..l4)?);
+        let mut layers = *layers;
+        layers.data = layers.l4;
+        layers.end = layers.l4;
+        for tunnel in layers.tunnel.iter_mut().take(usize::from(layers.tunnel_count)) {
+            tunnel.end = layers.l4;
+            clear_ip(&mut bytes, tunnel.v6, usize::from(tunnel.ip));
+            if tunnel.kind == TunnelKind::Gtpu && !clear_gtp(&mut bytes, tunnel) {
+                return None;
+            }
+        }
+        clear_ip(&mut bytes, layers.ip == IpVersion::V6, usize::from(layers.l3));
+        if layers.pppoe != 0 {
+            put16(&mut bytes, usize::from(layers.pppoe) + 4, 0);
+        }
+        Some(Template { bytes, layers })
+    }
+
+    /// Length in bytes of all headers in front of TCP.
+    #[inline]
+    pub fn prefix_len(&self) -> usize {
+        usize::from(self.layers.l4)
+    }
+
+    /// IP version of the innermost packet.
+    #[inline]
+    pub fn ip(&self) -> IpVersion {
+        self.layers.ip
+    }
+
+    /// Ethernet destination and source address.
+    pub fn macs(&self) -> [u8; 12] {
+        let mut macs = [0; 12];
+        for (to, from) in macs.iter_mut().zip(&self.bytes) {
+            *to = *from;
+        }
+        macs
+    }
+
+    /// The endpoints that it was learned from or given.
+    pub fn ends(&self) -> Ends {
+        Ends {
+            src: self.layers.src(&self.bytes),
+            dst: self.layers.dst(&self.bytes),
+            flow_label: self.layers.flow_label(&self.bytes),
+        }
+    }
+
+    /// The same template for other endpoints of the same IP version; addresses of the other version become zero.
+    pub fn with_ends(mut self, ends: &Ends) -> Template {
+        let l3 = usize::from(self.layers.l3);
+        match self.layers.ip {
+            IpVersion::V4 => {
+                let v4 = |a: Ipv6Addr| a.to_ipv4_mapped().map_or([0; 4], |a| a.octets());
+                put(&mut self.bytes, l3 + 12, &v4(ends.src));
+                put(&mut self.bytes, l3 + 16, &v4(ends.dst));
+            }
+            IpVersion::V6 => {
+                let class = u32::from(self.layers.traffic_class(&self.bytes));
+                put32(&mut self.bytes, l3, 6 << 28 | class << 20 | (ends.flow_label & 0x000f_ffff));
+                put(&mut self.bytes, l3 + 8, &ends.src.octets());
+                put(&mut self.bytes, l3 + 24, &ends.dst.octets());
+            }
+        }
+        self
+    }
+
+    /// The template without its endpoints: one value for all flows of a subscriber that take the same path, to be
+    /// stored once and completed with [`Template::with_ends`].
+    pub fn path(self) -> Template {
+        self.with_ends(&Ends { src: Ipv6Addr::UNSPECIFIED, dst: Ipv6Addr::UNSPECIFIED, flow_label: 0 })
+    }
+}
+
+/// Zeroes what differs between packets in an IP header.
+fn clear_ip(bytes: &mut [u8], v6: bool, at: usize) {
+    if v6 {
+        put16(bytes, at, be16(bytes, at) & !0x0030);
+        put16(bytes, at + 4, 0);
+    } else {
+        put16(bytes, at, be16(bytes, at) & !0x0003);
+        put32(bytes, at + 2, 0);
+        put16(bytes, at + 10, 0);
+    }
+}
+
+/// The same for UDP and GTP-U; a checksum that is in use becomes 0xffff, which says just that. False if it is in use
+/// and can't be computed.
+fn clear_gtp(bytes: &mut [u8], tunnel: &Tunnel) -> bool {
+    let l4 = usize::from(tunnel.l4);
+    put16(bytes, l4 + 4, 0);
+    let in_use = be16(bytes, l4 + 6) != 0;
+    put16(bytes, l4 + 6, if in_use { 0xffff } else { 0 });
+    put16(bytes, l4 + 10, 0);
+    if be8(bytes, l4 + 8) & 0x02 != 0 {
+        put16(bytes, l4 + 16, 0);
+    }
+    !(in_use && tunnel.routed)
+}
+
+/// Writes a whole frame to the start of `out` and returns its length in bytes: the template's headers, a TCP header with
+/// `options` (a multiple of four bytes, see [`super::OptionBytes`]) and `payload`. Every length and checksum is set;
+/// outer UDP checksums are computed where the template's source used them.
+///
+/// # Errors
+/// See [`WriteError`]; `out` is unchanged then.
+pub fn write_tcp(
+    out: &mut [u8],
+    template: &Template,
+    fields: &TcpFields,
+    options: &[u8],
+    payload: &[u8],
+) -> Result<usize, WriteError> {
+    let l4 = template.prefix_len();
+    let data = l4 + 20 + options.len();
+    let end = data + payload.len();
+    if options.len() > 40 || options.len() % 4 != 0 {
+        return Err(WriteError::BadOptions);
+    }
+    if end > usize::from(u16::MAX) {
+        return Err(WriteError::TooLong);
+    }
+    let frame = out.get_mut(..end).ok_or(WriteError::NoRoom)?;
+    put(frame, 0, range(&template.bytes, 0, l4));
+    put_header(frame, l4, fields, options.len());
+    put(frame, l4 + 20, options);
+    put(frame, data, payload);
+
+    let layers = &template.layers;
+    let l3 = usize::from(layers.l3);
+    let pseudo = pseudo_sum(frame, layers.ip, l3, proto::TCP, (end - l4) as u16);
+    let checksum = !add(pseudo, sum(range(frame, l4, end)));
+    put16(frame, l4 + 16, checksum);
+    finish_ip(frame, layers.ip == IpVersion::V6, l3, fields);
+    for tunnel in layers.tunnels().iter().rev() {
+        if tunnel.kind == TunnelKind::Gtpu {
+            finish_gtp(frame, tunnel);
+        }
+        finish_ip(frame, tunnel.v6, usize::from(tunnel.ip), fields);
+    }
+    if layers.pppoe != 0 {
+        let at = usize::from(layers.pppoe);
+        put16(frame, at + 4, end.saturating_sub(at + 6) as u16);
+    }
+    Ok(end)
+}
+
+/// The first 20 bytes of a TCP header, checksum and urgent pointer zero.
+fn put_header(frame: &mut [u8], at: usize, fields: &TcpFields, options: usize) {
+    put16(frame, at, fields.src_port);
+    put16(frame, at + 2, fields.dst_port);
+    put32(frame, at + 4, fields.seq);
+    put32(frame, at + 8, fields.ack);
+    let data_offset = ((20 + options) / 4) as u16;
+    put16(frame, at + 12, data_offset << 12 | (fields.flags.0 & Flags::ALL.0));
+    put16(frame, at + 14, fields.window);
+    put32(frame, at + 16, 0);
+}
+
+/// Length, identification, ECN and checksum of an IP header whose packet ends with `frame`.
+fn finish_ip(frame: &mut [u8], v6: bool, at: usize, fields: &TcpFields) {
+    let length = frame.len().saturating_sub(at) as u16;
+    let ecn = fields.ecn as u16;
+    if v6 {
+        put16(frame, at, be16(frame, at) | ecn << 4);
+        put16(frame, at + 4, length.wrapping_sub(40));
+        return;
+    }
+    put16(frame, at, be16(frame, at) | ecn);
+    put16(frame, at + 2, length);
+    put16(frame, at + 4, fields.ip_id);
+    let header = usize::from(be8(frame, at) & 0x0f) * 4;
+    let checksum = !sum_portable(range(frame, at, at + header));
+    put16(frame, at + 10, checksum);
+}
+
+/// Lengths of UDP and GTP-U whose packet ends with `frame`, and the UDP checksum if it is in use.
+fn finish_gtp(frame: &mut [u8], tunnel: &Tunnel) {
+    let l4 = usize::from(tunnel.l4);
+    let length = frame.len().saturating_sub(l4) as u16;
+    put16(frame, l4 + 4, length);
+    put16(frame, l4 + 10, length.wrapping_sub(16));
+    if be16(frame, l4 + 6) != 0 {
+        put16(frame, l4 + 6, 0);
+        let checksum = never_zero(!outer_udp_sum(frame, tunnel));
+        put16(frame, l4 + 6, checksum);
+    }
+}
