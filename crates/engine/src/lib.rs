@@ -17,6 +17,7 @@ pub mod send;
 pub mod seq;
 pub mod slab;
 pub mod stats;
+pub mod subscriber;
 pub mod table;
 pub mod wheel;
 
