@@ -5,6 +5,7 @@
 
 #[allow(dead_code)] // until the first long call lands
 mod guard;
+mod reasons;
 
 use pyo3::prelude::*;
 
@@ -12,6 +13,9 @@ use pyo3::prelude::*;
 #[pymodule]
 mod _native {
     use super::*;
+
+    #[pymodule_export]
+    use super::reasons::reasons;
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {

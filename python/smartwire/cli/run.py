@@ -1,0 +1,187 @@
+"""`smartwire run`: joins two interfaces into a wire, in the foreground."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from smartwire.cli.page import DURATION, INTERFACE, argument, command
+
+if TYPE_CHECKING:
+    from smartwire.wire.service import Service
+
+
+@command(
+    "run",
+    synopsis=["smartwire run ACCESS CORE [--io auto|xdp|packet] [--workers N] [--observe] [--name NAME]"],
+    examples=[
+        ("smartwire run eth1 eth2", "Subscribers behind eth1, the internet behind eth2"),
+        ("smartwire run eth1 eth2 --mend", "The same, switching off by itself the offloads that are in the way"),
+        ("smartwire run eth1 eth2 --observe", "Only watch: count what could be optimized, touch nothing"),
+    ],
+    exits={
+        0: "it was told to stop (SIGINT, SIGTERM), delivered what it held, and left",
+        1: "it could not start, or had to reset connections when it left; a sentence says which",
+        3: "no such interface",
+    },
+    see=["status", "drain", "unwire"],
+)
+@argument("access", type=INTERFACE, help="The interface towards the subscribers (phones, radio).")
+@argument("core", type=INTERFACE, help="The interface towards the internet.")
+@click.option(
+    "--io",
+    type=click.Choice(["auto", "xdp", "packet"]),
+    default="auto",
+    show_default=True,
+    help="How packets come in: AF_XDP, AF_PACKET, or the better one that works on both interfaces.",
+)
+@click.option("--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="Threads that optimize.")
+@click.option("--observe", is_flag=True, help="Watch and count, never touch a packet.")
+@click.option("--mend", is_flag=True, help="Switch off offloads that are in the way (restored on leaving).")
+@click.option("--name", help="What to call this wire (default: ACCESS-CORE).")
+@click.option("--limit", type=DURATION, default="60s", show_default=True, help="How long leaving may take.")
+@click.option("--every", type=DURATION, default="60s", show_default=True, help="Where output is no terminal: a line each.")
+@click.option("--journal", type=click.Path(dir_okay=False, path_type=Path), help="Record all input for `smartwire replay`.")
+def run(access: str, core: str, name: str | None, limit: float, every: float, **options: Any) -> int:
+    """Join two interfaces into a smart wire.
+
+    Stays in the foreground until SIGINT (Ctrl-C) or SIGTERM. It then hands all connections back to their ends and
+    exits; the two interfaces stay joined by plain copper wire in the kernel, so no connection notices. A second
+    signal leaves at once and resets what is still held.
+
+    It prints one line when packets flow. On a terminal it then shows throughput, subscribers, connections, RTT and
+    queue; elsewhere it prints a line now and then.
+
+    Both interfaces carry only the wire: they are made silent (no ARP, no IPv6 of their own) and promiscuous, and get
+    back what they had by `smartwire unwire ACCESS CORE`.
+    """
+    from smartwire.wire import ports, registry
+
+    ports.check_pair(access, core)
+    ports.check_machine()
+    already(access, core)
+    name = name or f"{access}-{core}"
+    asked = threading.Event()
+    urgent = threading.Event()
+
+    def on_signal(*_: object) -> None:
+        (urgent if asked.is_set() else asked).set()
+
+    with registry.register(name, access=access, core=core, started=time.time()) as directory:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, on_signal)
+        return serve(directory, access, core, options, limit, every, asked, urgent)
+
+
+def already(access: str, core: str) -> None:
+    """Raises a sentence if one of the interfaces is part of a running wire."""
+    from smartwire.errors import Error
+    from smartwire.wire import registry
+
+    for wire in registry.running():
+        if {access, core} & {wire.info.get("access"), wire.info.get("core")} and same_namespace(wire.info.get("pid")):
+            raise Error(
+                f"{wire.info['access']} and {wire.info['core']} are already a wire ({wire.name}, pid "
+                f"{wire.info['pid']}): stop that one first."
+            )
+
+
+def same_namespace(pid: int | None) -> bool:
+    """True unless process `pid` is known to be in another network namespace than this one."""
+    try:
+        return Path(f"/proc/{pid}/ns/net").readlink() == Path("/proc/self/ns/net").readlink()
+    except OSError:
+        return True
+
+
+def serve(
+    directory: Path,
+    access: str,
+    core: str,
+    options: dict[str, Any],
+    limit: float,
+    every: float,
+    asked: threading.Event,
+    urgent: threading.Event,
+) -> int:
+    """Opens the wire, serves until a signal, drains; returns the exit status."""
+    import json
+
+    from smartwire import _native
+    from smartwire.wire.control import Server
+    from smartwire.wire.service import Service
+
+    wire = _native.Wire([(access, core)], directory / "stats", directory / "events", **options)
+    try:
+        about = wire.describe()
+        info = json.loads((directory / "wire.json").read_text()) | about
+        (directory / "wire.json").write_text(json.dumps(info))
+        service = Service(wire, directory / "stats", directory / "events")
+        server = Server(directory / "control.sock", service.handlers())
+        mode = ", observing only" if options["observe"] else ""
+        click.echo(f"packets flow: {access} (access) = {core} (core), {about['io']}{mode}; Ctrl-C drains and leaves")
+        sys.stdout.flush()
+        watch(wire, service, info, every, asked)
+        status = leave(wire, service, limit, urgent)
+        server.close()
+        return status
+    finally:
+        wire.stop()
+
+
+def watch(wire: Any, service: Service, info: dict[str, Any], every: float, asked: threading.Event) -> None:
+    """Shows what the wire does until a signal asks to leave; raises the wire's sentence if it fails."""
+    from smartwire.errors import Error
+
+    if sys.stdout.isatty():
+        from smartwire.cli.live import live
+
+        live(wire, service, info, asked)
+    else:
+        from smartwire.wire.report import report
+
+        last, next_line = service.stats.read(), time.monotonic() + every
+        while not asked.wait(0.5):
+            if sentence := wire.failed():
+                raise Error(sentence)
+            if time.monotonic() >= next_line:
+                sample = service.stats.read()
+                click.echo(line(report(info, last, sample)))
+                sys.stdout.flush()
+                last, next_line = sample, next_line + every
+    if sentence := wire.failed():
+        raise Error(sentence)
+
+
+def line(document: dict[str, Any]) -> str:
+    """A status document as one line of a log."""
+    return (
+        f"{document['down_mbps']:.1f} Mbit/s down, {document['up_mbps']:.1f} up, {document['subscribers']} subscribers, "
+        f"{document['flows']} connections, {document['custody_bytes']:,} bytes in custody, "
+        f"{document['counters'].get('retransmitted', 0)} segments retransmitted"
+    )
+
+
+def leave(wire: Any, service: Service, limit: float, urgent: threading.Event) -> int:
+    """Bypasses the whole wire so that it can be left; 1 if connections had to be reset."""
+    request = {"do": "bypass", "target": {"kind": "wire"}, "limit_s": limit}
+    click.echo("leaving: delivering what is held (another signal leaves at once)", err=True)
+    work = service.drain(request)
+    try:
+        while not urgent.is_set():
+            next(work)
+    except StopIteration as end:
+        result = end.value
+        click.echo(f"left: {result['handed_back']} connections handed back, {result['reset']} reset", err=True)
+        return 1 if result["reset"] else 0
+    before = service.counters().get("resets", 0)
+    for _ in service.drain(request | {"limit_s": 0}):
+        pass
+    click.echo(f"left at once: {service.counters().get('resets', 0) - before} connections reset", err=True)
+    return 1

@@ -1,0 +1,32 @@
+"""`smartwire unwire`: takes everything of Smartwire off two interfaces."""
+
+from __future__ import annotations
+
+import click
+
+from smartwire.cli.page import INTERFACE, argument, command
+
+
+@command(
+    "unwire",
+    examples=[("smartwire unwire eth1 eth2", "Give both interfaces back")],
+    exits={1: "a wire is still running on them, or something could not be taken off", 3: "no such interface"},
+    see=["run"],
+)
+@argument("access", type=INTERFACE, help="The interface towards the subscribers.")
+@argument("core", type=INTERFACE, help="The interface towards the internet.")
+def unwire(access: str, core: str) -> None:
+    """Take everything of Smartwire off two interfaces.
+
+    Removes the copper wire and all other programs, and gives the interfaces back the settings that they had before
+    `smartwire run`. Frames are no longer passed between them.
+    """
+    from smartwire import _native
+    from smartwire.cli.run import already
+    from smartwire.wire import ports
+
+    ports.check_pair(access, core)
+    ports.check_machine()
+    already(access, core)
+    found = _native.unwire(access, core)
+    click.echo(f"{access} and {core} are two interfaces again." if found else f"{access} and {core} were not a wire.")

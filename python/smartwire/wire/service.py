@@ -1,0 +1,120 @@
+"""What the process of a running wire answers to orders and questions."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator, Iterator
+from pathlib import Path
+from typing import Any, Protocol
+
+from smartwire.errors import NotThere
+from smartwire.wire.control import Handler
+from smartwire.wire.stats import EventRing, StatsPage
+from smartwire.wire.target import within
+
+POLL_S = 0.05
+
+
+class Wire(Protocol):
+    """The part of the Rust core's wire that the service needs; a fake one serves the tests."""
+
+    def order(self, do: str, target: dict[str, Any], limit_s: float) -> int:
+        """Carries out an order; returns how many connections it concerns."""
+
+    def flows(self) -> list[dict[str, Any]]:
+        """All connections."""
+
+    def subscribers(self) -> list[dict[str, Any]]:
+        """All subscribers."""
+
+    def drained(self) -> bool:
+        """True when nothing is optimized any more."""
+
+
+class Service:
+    """The handlers of a wire's control socket.
+
+    Args:
+        wire: the running wire.
+        stats: path of its stats page.
+        events: path of its event ring.
+    """
+
+    def __init__(self, wire: Wire, stats: Path, events: Path) -> None:
+        self.wire = wire
+        self.stats = StatsPage(stats)
+        self.ring = EventRing(events)
+
+    def handlers(self) -> dict[str, Handler]:
+        """Request names and what answers them."""
+        return {
+            "flows": self.flows,
+            "subscribers": self.subscribers,
+            "drain": self.drain,
+            "bypass": self.drain,
+            "resume": self.resume,
+        }
+
+    def flows(self, request: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        """Connections of a target, at most `limit`."""
+        yield from ()
+        target = request.get("target") or {"kind": "wire"}
+        found = [f for f in self.wire.flows() if within(f, target)]
+        return {"total": len(found), "flows": found[: request.get("limit", len(found))]}
+
+    def subscribers(self, request: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        """Subscribers, at most `limit`."""
+        yield from ()
+        found = self.wire.subscribers()
+        return {"total": len(found), "subscribers": found[: request.get("limit", len(found))]}
+
+    def resume(self, request: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        """Ends a bypass."""
+        yield from ()
+        return {"flows": self.wire.order("resume", request["target"], 0.0)}
+
+    def drain(self, request: dict[str, Any]) -> Generator[dict[str, Any], None, dict[str, Any]]:
+        """Drains or bypasses a target; yields what is left, returns what came of it."""
+        target = request["target"]
+        limit_s = float(request["limit_s"])
+        whole = target["kind"] == "wire"
+        before, mark, began = self.counters(), self.ring.written(), time.monotonic()
+        concerned = self.wire.order(request["do"], target, limit_s)
+        if not concerned and not whole and request["do"] == "drain":
+            raise NotThere("Nothing that is being optimized matches: `smartwire flows` shows what is.")
+        while time.monotonic() < began + limit_s + 2.0:
+            left = self.left(target)
+            if not left:
+                break
+            yield {"flows_left": left, "custody_bytes": self.counters().get("custody_bytes", 0)}
+            time.sleep(POLL_S)
+        seconds = time.monotonic() - began
+        if whole:
+            time.sleep(0.15)  # the stats page is rewritten some ten times a second
+            after = self.counters()
+            handed, reset = (after.get(k, 0) - before.get(k, 0) for k in ("handed_back", "resets"))
+        else:
+            ended = [e.kind for e in self.ring.read(mark) if within(vars_of(e), target)]
+            handed, reset = ended.count("handed-back"), ended.count("reset")
+        return {"flows": concerned, "handed_back": handed, "reset": reset, "seconds": round(seconds, 3)}
+
+    def left(self, target: dict[str, Any]) -> int:
+        """Connections of the target that are still optimized or draining."""
+        if target["kind"] == "wire":
+            return 0 if self.wire.drained() else max(1, self.counters().get("flows", 1))
+        flows = self.wire.flows()
+        return sum(within(f, target) and f["mode"] != "observe" for f in flows)
+
+    def counters(self) -> dict[str, int]:
+        """The stats page's values."""
+        return self.stats.read().values
+
+
+def vars_of(event: Any) -> dict[str, Any]:
+    """An event's connection under the names of a flow's JSON."""
+    return {
+        "access_addr": event.access,
+        "access_port": event.access_port,
+        "core_addr": event.core,
+        "core_port": event.core_port,
+    }
