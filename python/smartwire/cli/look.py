@@ -9,7 +9,9 @@ import click
 
 from smartwire.cli.page import DURATION, argument, command, json_option, name_option
 
-limit_option = click.option("--limit", "-n", type=click.IntRange(1), default=50, show_default=True, help="Rows at most.")
+limit_option = click.option(
+    "--limit", "-n", type=click.IntRange(1), default=50, show_default=True, help="Rows at most."
+)
 RUNNING_EXITS = {3: "no such wire is running"}
 
 

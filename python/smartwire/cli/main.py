@@ -67,7 +67,8 @@ class LazyGroup(click.Group):
         except ModuleNotFoundError as e:
             if e.name and module.startswith(e.name):
                 raise smartwire.Error(f"This build of Smartwire has no {cmd_name!r} command.") from None
-            raise smartwire.Error(f"The {cmd_name!r} command needs the Python package {e.name!r}: pip install {e.name}")
+            need = f"The {cmd_name!r} command needs the Python package {e.name!r}: pip install {e.name}"
+            raise smartwire.Error(need) from e
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, Any, list[str]]:
         """As click's, with a hint for a misspelt name."""

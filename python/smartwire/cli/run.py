@@ -46,8 +46,12 @@ if TYPE_CHECKING:
 @click.option("--mend", is_flag=True, help="Switch off offloads that are in the way (restored on leaving).")
 @click.option("--name", help="What to call this wire (default: ACCESS-CORE).")
 @click.option("--limit", type=DURATION, default="60s", show_default=True, help="How long leaving may take.")
-@click.option("--every", type=DURATION, default="60s", show_default=True, help="Where output is no terminal: a line each.")
-@click.option("--journal", type=click.Path(dir_okay=False, path_type=Path), help="Record all input for `smartwire replay`.")
+@click.option(
+    "--every", type=DURATION, default="60s", show_default=True, help="Where output is no terminal: a line each."
+)
+@click.option(
+    "--journal", type=click.Path(dir_okay=False, path_type=Path), help="Record all input for `smartwire replay`."
+)
 def run(access: str, core: str, name: str | None, limit: float, every: float, **options: Any) -> int:
     """Join two interfaces into a smart wire.
 
@@ -125,7 +129,8 @@ def serve(
         service = Service(wire, directory / "stats", directory / "events")
         server = Server(directory / "control.sock", service.handlers())
         mode = ", observing only" if options["observe"] else ""
-        click.echo(f"packets flow: {access} (access) = {core} (core), {about['io']}{mode}; Ctrl-C drains and leaves")
+        what = f"{access} (access) = {core} (core), {about['io']}{mode}"
+        click.echo(f"packets flow: {what}; Ctrl-C drains and leaves")
         sys.stdout.flush()
         watch(wire, service, info, every, asked)
         status = leave(wire, service, limit, urgent)

@@ -19,8 +19,8 @@ offset bytes   content
 
 Names: the fields of ``Stats`` in crates/engine/src/stats.rs as they are (summed over workers); ``refused.REASON`` and
 ``stopped.REASON`` with the reason's name; and of the ports ``portN.rx_frames``, ``rx_bytes``, ``tx_frames``,
-``tx_bytes``, ``rx_dropped``, ``tx_dropped``, where port 2k is the access side of pair k and 2k + 1 its core side. What a
-page lacks counts as zero.
+``tx_bytes``, ``rx_dropped``, ``tx_dropped``, where port 2k is the access side of pair k and 2k + 1 its core side.
+What a page lacks counts as zero.
 
 ``events``, a ring:
 
