@@ -10,7 +10,6 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-
 from smartwire.cli import main
 from smartwire.errors import Error
 from smartwire.wire.stats import EVENTS_HEADER, KINDS, SLOT, STATS_HEADER

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 
 import pytest
-
 from smartwire.wire import ports
 
 
@@ -106,7 +105,10 @@ def test_an_unknown_wire_is_answered_with_those_that_run(smartwire, wire):
     assert "running: w" in done.err
 
 
-@pytest.mark.parametrize("target", ["10.0.0", "10.0.0.7:1-192.0.2.1", "10.0.0.7:1-[2001:db8::1]:2", "1.2.3.4:70000-1.1.1.1:1"])
+UNREADABLE = ["10.0.0", "10.0.0.7:1-192.0.2.1", "10.0.0.7:1-[2001:db8::1]:2", "1.2.3.4:70000-1.1.1.1:1"]
+
+
+@pytest.mark.parametrize("target", UNREADABLE)
 def test_a_target_that_cannot_be_read_is_explained(smartwire, wire, target):
     done = smartwire("drain", target)
     assert done.status == 2

@@ -3,7 +3,7 @@
 //! The Python package's private module `smartwire._native`. Long calls release the GIL. Every Rust error becomes a
 //! `smartwire.Error` that carries the sentence, and so does a panic: a person never sees a traceback.
 
-#[allow(dead_code)] // until the first long call lands
+mod emulator;
 mod guard;
 mod reasons;
 
@@ -14,6 +14,8 @@ use pyo3::prelude::*;
 mod _native {
     use super::*;
 
+    #[pymodule_export]
+    use super::emulator::{profile, profile_names, Emulator};
     #[pymodule_export]
     use super::reasons::reasons;
 

@@ -47,7 +47,11 @@ if TYPE_CHECKING:
 @click.option("--name", help="What to call this wire (default: ACCESS-CORE).")
 @click.option("--limit", type=DURATION, default="60s", show_default=True, help="How long leaving may take.")
 @click.option(
-    "--every", type=DURATION, default="60s", show_default=True, help="Where output is no terminal: a line each."
+    "--every",
+    type=DURATION,
+    default="60s",
+    show_default=True,
+    help="Where output is no terminal: how often to print a line.",
 )
 @click.option(
     "--journal", type=click.Path(dir_okay=False, path_type=Path), help="Record all input for `smartwire replay`."
@@ -167,8 +171,8 @@ def watch(wire: Any, service: Service, info: dict[str, Any], every: float, asked
 def line(document: dict[str, Any]) -> str:
     """A status document as one line of a log."""
     return (
-        f"{document['down_mbps']:.1f} Mbit/s down, {document['up_mbps']:.1f} up, {document['subscribers']} subscribers, "
-        f"{document['flows']} connections, {document['custody_bytes']:,} bytes in custody, "
+        f"{document['down_mbps']:.1f} Mbit/s down, {document['up_mbps']:.1f} up, "
+        f"{document['subscribers']} subscribers, {document['flows']} connections, {document['custody_bytes']:,} bytes in custody, "
         f"{document['counters'].get('retransmitted', 0)} segments retransmitted"
     )
 

@@ -56,7 +56,8 @@ def test(only: tuple[str, ...], quick: bool) -> int:
     """Run every test of this checkout.
 
     Style (ruff), the Rust crates (cargo test), the BPF objects (rebuilt and compared with those in the repository,
-    where clang is installed) and the Python tests (pytest), which include whole wires in network namespaces when run as root.
+    where clang is installed) and the Python tests (pytest),
+    which include whole wires in network namespaces when run as root.
     """
     home = checkout()
     total = Count()
