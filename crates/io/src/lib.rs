@@ -2,13 +2,33 @@
 //!
 //! The home of `unsafe`: each module that needs it says so here, and each block says why it is sound. Everything that
 //! leaves this crate is safe to call.
+//!
+//! ```text
+//!   ports, offload      what an interface must be before it can be a port, mended and put back
+//!   steer               BPF: which frames come here, and the copper wire that carries all else
+//!   xsk, packet         sockets: frames in and out        } port: one interface over both
+//!   region, frames      the memory of the frames, and the ledger of who has which
+//!   driver              all of it as the engine sees it (engine::Io)
+//!   raw                 a plain Ethernet socket, for the lab and for tests
+//! ```
 
+pub mod backlog;
 pub mod error;
 #[allow(unsafe_code)]
+pub mod frames;
+#[allow(unsafe_code)]
+pub mod packet;
+pub mod partial;
+pub mod port;
+#[allow(unsafe_code)]
 pub mod raw;
+#[allow(unsafe_code)]
+pub mod region;
 #[allow(unsafe_code)]
 pub mod steer;
 #[allow(unsafe_code)]
 pub mod sys;
+#[allow(unsafe_code)]
+pub mod xsk;
 
 pub use error::IoError;

@@ -90,7 +90,7 @@ impl RawSocket {
         sys::set_option(raw, libc::SOL_PACKET, libc::PACKET_AUXDATA, &1i32).map_err(os)?;
         sys::set_option(raw, libc::SOL_PACKET, PACKET_IGNORE_OUTGOING, &1i32).map_err(os)?;
         set_buffers(raw, options.socket_buffer);
-        bind(raw, index).map_err(os)?;
+        bind(raw, index, libc::ETH_P_ALL as u16).map_err(os)?;
         if options.promiscuous {
             let req = libc::packet_mreq {
                 mr_ifindex: index as i32,
@@ -134,7 +134,7 @@ impl RawSocket {
             let buf = &mut self.buffers[i * self.slot..(i + 1) * self.slot];
             let room = self.slot - TAG;
             let len = (h.msg_len as usize).min(room);
-            let aux = auxdata(&self.control[i], h.msg_hdr.msg_controllen as usize);
+            let aux = auxdata(&self.control[i], h.msg_hdr.msg_controllen);
             let truncated = h.msg_hdr.msg_flags & libc::MSG_TRUNC != 0;
             let start = match aux.and_then(stripped_tag) {
                 Some(tag) if len >= 12 => {
@@ -283,11 +283,11 @@ pub(crate) fn set_buffers(fd: RawFd, bytes: u32) {
     }
 }
 
-pub(crate) fn bind(fd: RawFd, index: u32) -> std::io::Result<()> {
+pub(crate) fn bind(fd: RawFd, index: u32, protocol: u16) -> std::io::Result<()> {
     // SAFETY: sockaddr_ll is plain data for which all zeroes is a valid value.
     let mut addr: libc::sockaddr_ll = unsafe { mem::zeroed() };
     addr.sll_family = libc::AF_PACKET as u16;
-    addr.sll_protocol = (libc::ETH_P_ALL as u16).to_be();
+    addr.sll_protocol = protocol.to_be();
     addr.sll_ifindex = index as i32;
     // SAFETY: `addr` is a valid sockaddr_ll of the length given.
     let rc = unsafe {

@@ -181,6 +181,19 @@ pub(crate) fn set_option<T: Copy>(fd: RawFd, level: i32, name: i32, value: &T) -
     Ok(())
 }
 
+/// `getsockopt` into plain integers.
+pub(crate) fn get_option<T: Copy + Default>(fd: RawFd, level: i32, name: i32) -> io::Result<T> {
+    let mut value = T::default();
+    let mut len = std::mem::size_of::<T>() as libc::socklen_t;
+    // SAFETY: `value` is a writable T of `len` bytes; every T used in this crate is a repr(C) struct of integers, valid
+    // for all bit patterns.
+    let rc = unsafe { libc::getsockopt(fd, level, name, (&mut value as *mut T).cast(), &mut len) };
+    if rc < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(value)
+}
+
 /// Moves the calling thread (and what it starts) into network namespace `name`, as `ip netns` knows it.
 pub fn enter_netns(name: &str) -> Result<(), IoError> {
     let path = format!("/run/netns/{name}");

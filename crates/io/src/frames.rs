@@ -1,0 +1,484 @@
+//! The frame ledger: who has which frame, and that they add up.
+//!
+//! ```text
+//!            take_fill              received              release, nothing in flight
+//!   Free ──────────────► Fill(port) ─────────► Held ─────────────────────────────► Free
+//!     │                                       ▲  │ release while in flight
+//!     └───────────────── alloc ───────────────┘  └───────────► Sending ── last completion ──► Free
+//! ```
+//! A frame is Free only at no reference *and* nothing in flight: a frame sent twice completes twice. With several
+//! threads each has a ledger of its own over the same memory, and a frame that one gives to another is Away until it
+//! comes back.
+//!
+//! Held frames may never eat what the rings need (`reserve`): running out of frames costs speed, never data, and held
+//! data can always leave.
+
+use std::sync::Arc;
+
+use smartwire_engine::FrameId;
+
+use crate::error::IoError;
+use crate::region::Region;
+
+/// Where a frame is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum State {
+    /// With another thread's ledger.
+    Away,
+    /// In the free list.
+    Free,
+    /// In a port's fill ring or receive slots: the kernel may write to it at any time.
+    Fill,
+    /// The engine has its reference.
+    Held,
+    /// The engine gave its reference back; transmissions are still in flight.
+    Sending,
+}
+
+#[derive(Clone, Copy)]
+struct Meta {
+    state: State,
+    /// Transmissions whose completion has not been seen.
+    inflight: u8,
+    /// Fill: the port. Away: the thread that has it.
+    whose: u8,
+    /// The engine asked to keep it beyond its batch.
+    kept: bool,
+}
+
+/// How many frames are where.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Census {
+    /// In the free list.
+    pub free: u32,
+    /// In fill rings.
+    pub filled: u32,
+    /// The engine's, sent or not.
+    pub held: u32,
+    /// Only in flight.
+    pub sending: u32,
+    /// With other threads.
+    pub away: u32,
+    /// Of those held: kept beyond their batch, counted against the budget.
+    pub kept: u32,
+}
+
+/// A frame on its way from one thread's ledger to another's. It cannot be copied, so no frame is ever in two ledgers.
+#[derive(Debug)]
+pub struct Given {
+    frame: FrameId,
+    region: usize,
+}
+
+impl Given {
+    /// Which frame.
+    pub fn frame(&self) -> FrameId {
+        self.frame
+    }
+}
+
+/// The ledger of one thread.
+pub struct Frames {
+    region: Arc<Region>,
+    meta: Vec<Meta>,
+    free: Vec<u32>,
+    census: Census,
+    away_done: Vec<(u8, FrameId)>,
+    /// Most frames that may be kept.
+    keep_max: u32,
+    /// Reports of the kernel's about frames that were not where it said: always 0, or something is badly wrong.
+    faults: u64,
+    /// A writer may change a frame whose transmission is in flight (the kernel copied it already).
+    write_in_flight: bool,
+}
+
+impl Frames {
+    /// The ledger that begins with every frame of `region` free. `reserve` frames can never be kept.
+    ///
+    /// # Errors
+    /// The reserve leaves nothing to keep.
+    pub fn new(region: Arc<Region>, reserve: u32) -> Result<Frames, IoError> {
+        let count = region.count();
+        if reserve >= count {
+            return Err(IoError::new(format!(
+                "{count} frames are too few: the rings alone need {reserve}; give at least {} with --frames.",
+                reserve * 2
+            )));
+        }
+        let mut f = Frames::empty(region, count - reserve);
+        // Highest first, so that the list pops ascending addresses.
+        f.free.extend((0..count).rev());
+        f.meta.fill(Meta { state: State::Free, inflight: 0, whose: 0, kept: false });
+        f.census = Census { free: count, ..Census::default() };
+        Ok(f)
+    }
+
+    /// A ledger over the same memory that begins with every frame away: another thread's.
+    pub fn empty(region: Arc<Region>, keep_max: u32) -> Frames {
+        let count = region.count();
+        Frames {
+            meta: vec![Meta { state: State::Away, inflight: 0, whose: 0, kept: false }; count as usize],
+            free: Vec::with_capacity(count as usize),
+            census: Census { away: count, ..Census::default() },
+            region,
+            away_done: Vec::with_capacity(1024),
+            keep_max,
+            faults: 0,
+            write_in_flight: false,
+        }
+    }
+
+    /// Lets [`Frames::bytes_mut`] hand out frames that are in flight. Only right where every port of the wire copies a
+    /// frame when it is sent.
+    pub fn allow_write_in_flight(&mut self) {
+        self.write_in_flight = true;
+    }
+
+    /// The memory.
+    pub fn region(&self) -> &Arc<Region> {
+        &self.region
+    }
+
+    /// Bytes per frame.
+    pub fn chunk(&self) -> usize {
+        self.region.chunk()
+    }
+
+    /// How many frames are where.
+    pub fn census(&self) -> Census {
+        self.census
+    }
+
+    /// Reports about frames that were not where the kernel said.
+    pub fn faults(&self) -> u64 {
+        self.faults
+    }
+
+    /// (free for keeping, most that may be kept).
+    pub fn budget(&self) -> (u32, u32) {
+        (self.keep_max - self.census.kept, self.keep_max)
+    }
+
+    /// Where a frame is, and how often it is in flight.
+    pub fn state(&self, frame: FrameId) -> (State, u8) {
+        let m = self.meta[frame.0 as usize];
+        (m.state, m.inflight)
+    }
+
+    /// Free → Fill: a frame for the kernel to receive into.
+    pub(crate) fn take_fill(&mut self, port: u8) -> Option<FrameId> {
+        let id = self.free.pop()?;
+        self.census.free -= 1;
+        self.census.filled += 1;
+        self.meta[id as usize] = Meta { state: State::Fill, inflight: 0, whose: port, kept: false };
+        Some(FrameId(id))
+    }
+
+    /// Fill → Held: the kernel put a packet into it. `false`, and nothing changes, if it never had that frame.
+    pub(crate) fn received(&mut self, frame: FrameId) -> bool {
+        let Some(m) = self.meta.get_mut(frame.0 as usize) else {
+            self.faults += 1;
+            return false;
+        };
+        if m.state != State::Fill {
+            self.faults += 1;
+            return false;
+        }
+        m.state = State::Held;
+        self.census.filled -= 1;
+        self.census.held += 1;
+        true
+    }
+
+    /// Fill → Free: the port is closed and the kernel has let go of all its frames. Returns how many.
+    pub(crate) fn drain_fill(&mut self, port: u8) -> u32 {
+        let mut n = 0;
+        for id in 0..self.meta.len() {
+            let m = &mut self.meta[id];
+            if m.state == State::Fill && m.whose == port {
+                m.state = State::Free;
+                self.free.push(id as u32);
+                n += 1;
+            }
+        }
+        self.census.filled -= n;
+        self.census.free += n;
+        n
+    }
+
+    /// Free → Held: a frame for a packet of our own.
+    pub fn alloc(&mut self) -> Option<FrameId> {
+        let id = self.free.pop()?;
+        self.census.free -= 1;
+        self.census.held += 1;
+        self.meta[id as usize] = Meta { state: State::Held, inflight: 0, whose: 0, kept: false };
+        Some(FrameId(id))
+    }
+
+    /// Asks to keep a held frame beyond its batch; `false` when the budget is spent.
+    pub fn hold(&mut self, frame: FrameId) -> bool {
+        let m = &mut self.meta[frame.0 as usize];
+        assert_eq!(m.state, State::Held, "hold of frame {} that is not held", frame.0);
+        if m.kept {
+            return true;
+        }
+        if self.census.kept >= self.keep_max {
+            return false;
+        }
+        m.kept = true;
+        self.census.kept += 1;
+        true
+    }
+
+    /// The engine gives its reference back.
+    pub fn release(&mut self, frame: FrameId) {
+        let m = &mut self.meta[frame.0 as usize];
+        assert_eq!(m.state, State::Held, "release of frame {} that is not held", frame.0);
+        if m.kept {
+            m.kept = false;
+            self.census.kept -= 1;
+        }
+        self.census.held -= 1;
+        if m.inflight == 0 {
+            m.state = State::Free;
+            self.free.push(frame.0);
+            self.census.free += 1;
+        } else {
+            m.state = State::Sending;
+            self.census.sending += 1;
+        }
+    }
+
+    /// One more transmission of a held frame. `false` when 255 are in flight already: leave this one out.
+    pub fn sent(&mut self, frame: FrameId) -> bool {
+        let m = &mut self.meta[frame.0 as usize];
+        assert_eq!(m.state, State::Held, "send of frame {} that is not held", frame.0);
+        if m.inflight == u8::MAX {
+            return false;
+        }
+        m.inflight += 1;
+        true
+    }
+
+    /// One transmission is over. If the frame is another thread's, that one must be told: see
+    /// [`Frames::completed_away`].
+    pub fn completed(&mut self, frame: FrameId) {
+        let Some(m) = self.meta.get_mut(frame.0 as usize) else {
+            self.faults += 1;
+            return;
+        };
+        if m.state == State::Away {
+            self.away_done.push((m.whose, frame));
+            return;
+        }
+        if m.inflight == 0 || !matches!(m.state, State::Held | State::Sending) {
+            self.faults += 1;
+            return;
+        }
+        m.inflight -= 1;
+        if m.state == State::Sending && m.inflight == 0 {
+            m.state = State::Free;
+            self.free.push(frame.0);
+            self.census.sending -= 1;
+            self.census.free += 1;
+        }
+    }
+
+    /// Completions of other threads' frames since the last call: (thread, frame).
+    pub fn completed_away(&mut self) -> std::vec::Drain<'_, (u8, FrameId)> {
+        self.away_done.drain(..)
+    }
+
+    /// Held → Away: another thread's from now on, once that thread's ledger takes the token.
+    pub fn give(&mut self, frame: FrameId, thread: u8) -> Given {
+        let m = &mut self.meta[frame.0 as usize];
+        assert!(m.state == State::Held && m.inflight == 0 && !m.kept, "frame {} cannot be given away", frame.0);
+        *m = Meta { state: State::Away, inflight: 0, whose: thread, kept: false };
+        self.census.held -= 1;
+        self.census.away += 1;
+        Given { frame, region: Arc::as_ptr(&self.region) as usize }
+    }
+
+    /// Away → Held: it came from another thread.
+    pub fn take(&mut self, given: Given) -> FrameId {
+        assert_eq!(given.region, Arc::as_ptr(&self.region) as usize, "a frame of another region");
+        let frame = given.frame;
+        let m = &mut self.meta[frame.0 as usize];
+        assert_eq!(m.state, State::Away, "frame {} was here all the time", frame.0);
+        *m = Meta { state: State::Held, inflight: 0, whose: 0, kept: false };
+        self.census.away -= 1;
+        self.census.held += 1;
+        frame
+    }
+
+    /// Frees beyond `keep` leave a thread's cache: pops one as held, ready to [`Frames::give`].
+    pub fn surplus(&mut self, keep: usize) -> Option<FrameId> {
+        if self.free.len() <= keep {
+            return None;
+        }
+        self.alloc()
+    }
+
+    /// The whole frame. Only for frames that are held or sending here.
+    pub fn bytes(&self, frame: FrameId) -> &[u8] {
+        let m = self.meta[frame.0 as usize];
+        assert!(matches!(m.state, State::Held | State::Sending), "read of frame {} that is {:?}", frame.0, m.state);
+        // SAFETY: the frame is this ledger's and in no fill ring, so neither the kernel nor another thread writes to it;
+        // our own writes need `&mut self`.
+        unsafe { self.region.slice(frame) }
+    }
+
+    /// The whole frame for writing; `None` while the kernel may be reading it for a transmission.
+    pub fn bytes_mut(&mut self, frame: FrameId) -> Option<&mut [u8]> {
+        let m = self.meta[frame.0 as usize];
+        assert_eq!(m.state, State::Held, "write to frame {} that is not held", frame.0);
+        if m.inflight > 0 && !self.write_in_flight {
+            return None;
+        }
+        // SAFETY: the frame is this ledger's, in no fill ring, and no transmission reads it; `&mut self` keeps out
+        // every other slice that this ledger lends.
+        Some(unsafe { self.region.slice_mut(frame) })
+    }
+
+    /// Where the kernel is to write a packet, for a frame in a receive slot: address of its first byte.
+    pub(crate) fn fill_ptr(&self, frame: FrameId) -> *mut u8 {
+        assert_eq!(self.meta[frame.0 as usize].state, State::Fill);
+        // SAFETY: the offset lies within the mapping because `meta` has one entry per chunk.
+        unsafe { self.region.base().add(frame.0 as usize * self.region.chunk()) }
+    }
+
+    /// Where a transmission starts in memory, its end checked.
+    pub(crate) fn send_ptr(&self, frame: FrameId, off: u16, len: u16) -> *const u8 {
+        assert!(usize::from(off) + usize::from(len) <= self.region.chunk() && frame.0 < self.region.count());
+        // SAFETY: the chunk and the offset in it lie within the mapping, as just asserted.
+        unsafe { self.region.base().add(frame.0 as usize * self.region.chunk() + usize::from(off)) }
+    }
+
+    /// Counts every frame again and compares with the running figures.
+    ///
+    /// # Errors
+    /// The sentence says which figure is off.
+    pub fn audit(&self) -> Result<Census, IoError> {
+        let mut c = Census::default();
+        for m in &self.meta {
+            match m.state {
+                State::Away => c.away += 1,
+                State::Free => c.free += 1,
+                State::Fill => c.filled += 1,
+                State::Held => c.held += 1,
+                State::Sending => c.sending += 1,
+            }
+            c.kept += u32::from(m.kept);
+        }
+        let total = c.free + c.filled + c.held + c.sending + c.away;
+        if c != self.census || total != self.region.count() || self.free.len() != c.free as usize || self.faults != 0 {
+            return Err(IoError::new(format!(
+                "The frame ledger does not add up (counted {c:?}, running {:?}, free list {}, faults {}): this is a bug, please report it with this line.",
+                self.census,
+                self.free.len(),
+                self.faults
+            )));
+        }
+        Ok(c)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frames(count: u32, reserve: u32) -> Frames {
+        Frames::new(Arc::new(Region::new(count, 2048).unwrap()), reserve).unwrap()
+    }
+
+    #[test]
+    fn a_frame_goes_round_from_free_through_the_kernel_and_the_engine_and_back() {
+        let mut f = frames(64, 16);
+        let id = f.take_fill(1).unwrap();
+        assert_eq!(f.state(id), (State::Fill, 0));
+        assert!(f.received(id));
+        f.bytes_mut(id).unwrap()[7] = 9;
+        assert_eq!(f.bytes(id)[7], 9);
+        f.release(id);
+        assert_eq!(f.audit().unwrap(), Census { free: 64, ..Census::default() });
+    }
+
+    #[test]
+    fn a_frame_sent_twice_is_free_only_after_two_completions_and_the_release() {
+        let mut f = frames(64, 16);
+        let id = f.alloc().unwrap();
+        assert!(f.sent(id) && f.sent(id));
+        f.completed(id);
+        f.release(id);
+        assert_eq!(f.state(id), (State::Sending, 1));
+        f.audit().unwrap();
+        f.completed(id);
+        assert_eq!(f.state(id), (State::Free, 0));
+        f.audit().unwrap();
+    }
+
+    #[test]
+    fn a_frame_in_flight_is_not_writable() {
+        let mut f = frames(64, 16);
+        let id = f.alloc().unwrap();
+        f.sent(id);
+        assert!(f.bytes_mut(id).is_none());
+        f.completed(id);
+        assert!(f.bytes_mut(id).is_some());
+    }
+
+    #[test]
+    fn keeping_never_touches_the_reserve() {
+        let mut f = frames(64, 16);
+        let ids: Vec<FrameId> = (0..64).map(|_| f.alloc().unwrap()).collect();
+        let kept = ids.iter().filter(|&&id| f.hold(id)).count();
+        assert_eq!(kept, 48);
+        assert_eq!(f.budget(), (0, 48));
+        f.release(ids[0]);
+        assert_eq!(f.budget(), (1, 48));
+        assert!(f.hold(ids[63]));
+        f.audit().unwrap();
+    }
+
+    #[test]
+    fn addresses_that_the_kernel_never_had_are_counted_as_faults() {
+        let mut f = frames(64, 16);
+        assert!(!f.received(FrameId(3)));
+        assert!(!f.received(FrameId(3000)));
+        f.completed(FrameId(3));
+        assert_eq!(f.faults(), 3);
+        assert!(f.audit().is_err());
+    }
+
+    #[test]
+    fn frames_given_to_another_ledger_are_in_exactly_one_of_the_two() {
+        let mut io = frames(64, 16);
+        let mut worker = Frames::empty(io.region().clone(), 10);
+        let id = io.alloc().unwrap();
+        let token = io.give(id, 1);
+        assert_eq!(worker.take(token), id);
+        worker.sent(id);
+        worker.release(id);
+        io.completed(id);
+        assert_eq!(io.completed_away().collect::<Vec<_>>(), [(1, id)]);
+        worker.completed(id);
+        let back = worker.surplus(0).unwrap();
+        let token = worker.give(back, 0);
+        io.take(token);
+        io.release(back);
+        assert_eq!(io.audit().unwrap().free, 64);
+        assert_eq!(worker.audit().unwrap().away, 64);
+    }
+
+    #[test]
+    fn closing_a_port_frees_what_its_rings_had() {
+        let mut f = frames(64, 16);
+        for _ in 0..5 {
+            f.take_fill(0);
+            f.take_fill(1);
+        }
+        assert_eq!(f.drain_fill(0), 5);
+        assert_eq!(f.audit().unwrap(), Census { free: 59, filled: 5, ..Census::default() });
+    }
+}
