@@ -89,8 +89,6 @@ pub struct Frames {
     keep_max: u32,
     /// Reports of the kernel's about frames that were not where it said: always 0, or something is badly wrong.
     faults: u64,
-    /// A writer may change a frame whose transmission is in flight (the kernel copied it already).
-    write_in_flight: bool,
 }
 
 impl Frames {
@@ -125,14 +123,7 @@ impl Frames {
             away_done: Vec::with_capacity(1024),
             keep_max,
             faults: 0,
-            write_in_flight: false,
         }
-    }
-
-    /// Lets [`Frames::bytes_mut`] hand out frames that are in flight. Only right where every port of the wire copies a
-    /// frame when it is sent.
-    pub fn allow_write_in_flight(&mut self) {
-        self.write_in_flight = true;
     }
 
     /// The memory.
@@ -333,7 +324,7 @@ impl Frames {
     pub fn bytes_mut(&mut self, frame: FrameId) -> Option<&mut [u8]> {
         let m = self.meta[frame.0 as usize];
         assert_eq!(m.state, State::Held, "write to frame {} that is not held", frame.0);
-        if m.inflight > 0 && !self.write_in_flight {
+        if m.inflight > 0 {
             return None;
         }
         // SAFETY: the frame is this ledger's, in no fill ring, and no transmission reads it; `&mut self` keeps out

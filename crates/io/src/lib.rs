@@ -13,6 +13,7 @@
 //! ```
 
 pub mod backlog;
+pub mod driver;
 pub mod error;
 #[allow(unsafe_code)]
 pub mod frames;

@@ -231,8 +231,10 @@ impl XskPort {
 
 fn complete(frames: &mut Frames, frame: FrameId, off: u16, len: u16) -> Csum {
     let range = usize::from(off)..usize::from(off) + usize::from(len);
-    match frames.bytes_mut(frame) {
-        Some(bytes) if crate::partial::complete_if_partial(&mut bytes[range]) => Csum::Verified,
-        _ => Csum::Unverified,
+    let completed = frames.bytes_mut(frame).is_some_and(|b| crate::partial::complete_if_partial(&mut b[range]));
+    if completed {
+        Csum::Verified
+    } else {
+        Csum::Unverified
     }
 }

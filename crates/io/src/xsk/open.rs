@@ -1,6 +1,6 @@
 //! Opening AF_XDP sockets: one memory region, a socket per port and queue, rings, binding.
 
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, RawFd};
 use std::time::Duration;
 
 use super::ring::{Consumer, Producer};

@@ -111,12 +111,6 @@ impl<T: Copy> Producer<T> {
         self.ring.size - self.next.wrapping_sub(self.consumed).min(self.ring.size)
     }
 
-    /// As [`Producer::room`], having looked again.
-    pub(crate) fn room_now(&mut self) -> u32 {
-        self.consumed = self.ring.consumer().load(Ordering::Acquire);
-        self.room()
-    }
-
     /// Writes one entry; `false` when the ring is full. The consumer sees it after [`Producer::publish`].
     pub(crate) fn push(&mut self, entry: T) -> bool {
         if self.room() == 0 {
@@ -246,7 +240,7 @@ pub(crate) mod tests {
         assert_eq!(c.pop(), Some(0));
         assert!(!p.push(9));
         c.publish();
-        assert_eq!(p.room_now(), 1);
+        assert_eq!(p.room(), 1);
         assert!(p.push(9));
         assert_eq!(p.pending(), 4);
     }
