@@ -169,7 +169,9 @@ def test_without_rust_and_network_it_says_how_to_install_it(checkout):
 
 
 def test_an_installed_rustup_is_used(checkout):
-    checkout.stub("cargo", '#!/bin/sh\n[ "${RUSTUP_TOOLCHAIN:-}" = stable ] && echo cargo 1.99.0 || echo cargo 1.63.0\n')
+    checkout.stub(
+        "cargo", '#!/bin/sh\n[ "${RUSTUP_TOOLCHAIN:-}" = stable ] && echo cargo 1.99.0 || echo cargo 1.63.0\n'
+    )
     checkout.stub("rustup", '#!/bin/sh\necho "rustup $*" >>"$STUB_LOG"\n')
     assert checkout.run("status").returncode == 0
     assert "rustup toolchain install stable --profile minimal" in checkout.log.read_text()

@@ -27,4 +27,3 @@ def test_a_core_error_is_a_smartwire_error_with_its_sentence():
         _native.Emulator("{", "a", "b").run()
     with pytest.raises(Error, match="no-such0"):
         _native.Emulator("{}", "no-such0", "no-such1").run()
-
