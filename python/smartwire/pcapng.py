@@ -140,6 +140,8 @@ def read_pcapng(file: BinaryIO, path: Path) -> Iterator[Packet]:
     while len(head := file.read(8)) == 8:
         if struct.unpack("<I", head[:4])[0] == SECTION:
             mark = file.read(4)
+            if sorted(mark) != sorted(struct.pack("<I", BYTE_ORDER)):
+                raise Error(f"{path} is damaged: a section has no byte order.")
             order = "<" if mark == struct.pack("<I", BYTE_ORDER) else ">"
             file.seek(-len(mark), 1)
             links = []
