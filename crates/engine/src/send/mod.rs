@@ -8,8 +8,22 @@
 //! nothing is presumed lost and the window does not collapse: a radio that slept answers the first probe, and that one
 //! answer condemns or clears everything sent before it.
 
+mod ack;
+mod blame;
+mod cubic;
+mod freeze;
+mod newreno;
+mod probe;
+mod prr;
 mod queue;
+mod rack;
+mod rate;
+mod rtt;
 mod types;
+mod xmit;
+
+#[cfg(test)]
+mod tests;
 
 pub use queue::SegPool;
 pub use types::{
@@ -18,7 +32,15 @@ pub use types::{
 
 use crate::api::{FrameId, Now};
 use crate::seq::Off;
+use blame::Blame;
+use cubic::{Cubic, Saved};
+use newreno::NewReno;
+use probe::Probe;
+use prr::Prr;
 use queue::{Queue, NONE};
+use rack::Rack;
+use rate::Rate;
+use rtt::Rtt;
 
 /// The sender of one stream.
 #[derive(Clone, Debug)]
@@ -29,25 +51,83 @@ pub struct Sender {
     nxt: Off,
     end: Off,
     right: Off,
-    cwnd: u32,
-    ssthresh: u32,
-    srtt_ns: u64,
+    rtt: Rtt,
+    rate: Rate,
+    rack: Rack,
+    reno: NewReno,
+    probe: Probe,
+    cc: Cubic,
+    prr: Prr,
+    blame: Blame,
+    /// Between the detection of a loss and the acknowledgement of all that was sent by then, or by the last cut.
+    recovering: bool,
+    recover: Off,
+    /// When the window was last cut: a loss among what was sent before is part of the same congestion.
+    last_cut: Now,
+    blame_from: Off,
+    /// What undoes the cut of this recovery, and the bytes resent in it that no DSACK has covered yet.
+    saved: Option<Saved>,
+    undo_left: u32,
+    /// Timestamp on the first retransmission of this recovery.
+    retx_stamp: Option<u32>,
+    /// Answered an ECN-Echo; the next one counts once una has passed this.
+    ecn_until: Off,
+    cwr: bool,
+    /// SACK blocks of the last ACK that had any.
+    sack_seen: [(Off, Off); 4],
+    /// Highest flight of this round and the one before, bytes.
+    peak: u32,
+    peak_before: u32,
+    /// First flight after the start or after idleness: segments that may still join it; nothing of it delivered yet.
+    first_left: u8,
+    first_open: bool,
+    last_new: Option<Now>,
+    resent_segs: u64,
+    /// Within one call: bytes found lost, whether blame may follow, and what a duplicate ACK without SACK stands for.
+    lost_found: u32,
+    blamed: bool,
+    dup_bytes: u32,
 }
 
 impl Sender {
     /// A sender with nothing queued, una = nxt = `una`, that may send up to `right`.
     pub fn new(params: &SenderParams, una: Off, right: Off) -> Sender {
-        let iw = u32::from(params.mss) * 10;
+        let mut params = *params;
+        params.mss = params.mss.max(1);
         Sender {
-            params: *params,
+            params,
             q: Queue::new(),
             una,
             nxt: una,
             end: una,
             right,
-            cwnd: iw,
-            ssthresh: u32::MAX,
-            srtt_ns: 0,
+            rtt: Rtt::default(),
+            rate: Rate::default(),
+            rack: Rack::default(),
+            reno: NewReno::default(),
+            probe: Probe::default(),
+            cc: Cubic::new(u32::from(params.mss)),
+            prr: Prr::default(),
+            blame: Blame::default(),
+            recovering: false,
+            recover: una,
+            last_cut: Now(0),
+            blame_from: una,
+            saved: None,
+            undo_left: 0,
+            retx_stamp: None,
+            ecn_until: una,
+            cwr: false,
+            sack_seen: [(0, 0); 4],
+            peak: 0,
+            peak_before: 0,
+            first_left: 0,
+            first_open: false,
+            last_new: None,
+            resent_segs: 0,
+            lost_found: 0,
+            blamed: false,
+            dup_bytes: 0,
         }
     }
 
@@ -58,131 +138,50 @@ impl Sender {
         if seg.seq_len() == 0 {
             return Err(Full);
         }
+        let first = self.q.unsent == NONE;
         self.q.push(pool, seg)?;
         self.end = seg.end();
+        if first && self.una == self.nxt {
+            self.arm(pool);
+        }
         Ok(())
-    }
-
-    /// An acknowledgement of Y's arrived. `freed` is called with each frame that is needed no more, in order.
-    pub fn on_ack(
-        &mut self,
-        pool: &mut SegPool,
-        now: Now,
-        ack: &AckIn<'_>,
-        mut freed: impl FnMut(FrameId),
-    ) -> AckOut {
-        let _ = now;
-        let mut out = AckOut::default();
-        if ack.ack > self.nxt {
-            out.refused = true;
-            return out;
-        }
-        out.window_grew = ack.right > self.right;
-        self.right = ack.right;
-        while self.q.head != NONE && pool.at(self.q.head).end() <= ack.ack {
-            out.newly_acked += pool.at(self.q.head).seq_len();
-            if let Some(frame) = self.q.pop(pool) {
-                freed(frame);
-            }
-        }
-        if ack.ack > self.una {
-            out.advanced = true;
-            self.una = ack.ack;
-        }
-        out
-    }
-
-    /// What to transmit now, if anything. `budget` is what the subscriber's share and the pacing leave, in bytes; with 0
-    /// only a probe can come. Nothing is changed until [`Sender::sent`].
-    pub fn next(&self, pool: &SegPool, now: Now, budget: u32) -> Option<Xmit> {
-        let _ = now;
-        if self.q.unsent == NONE {
-            return None;
-        }
-        let seg = pool.seg(SegId(self.q.unsent));
-        if seg.end() > self.right || seg.seq_len() > budget || self.q.flight + seg.seq_len() > self.cwnd {
-            return None;
-        }
-        Some(Xmit { kind: XmitKind::New, id: Some(SegId(self.q.unsent)), start: seg.start, seg: Some(seg) })
-    }
-
-    /// The transmission was handed to the port with timestamp `ts_val` (0 without timestamps).
-    pub fn sent(&mut self, pool: &mut SegPool, now: Now, xmit: &Xmit, ts_val: u32) {
-        let _ = ts_val;
-        if let Some(SegId(id)) = xmit.id {
-            if id == self.q.unsent {
-                self.q.unsent = pool.at(id).next;
-                self.nxt = pool.at(id).end();
-            } else {
-                self.q.unlink(pool, id);
-            }
-            pool.at_mut(id).xmit = now;
-            self.q.fly(pool, id);
-        }
-    }
-
-    /// The frame of `xmit` still waits in the box for an earlier transmission, so it was not sent again: as good as
-    /// sent now, but no retransmission.
-    pub fn skipped(&mut self, pool: &mut SegPool, now: Now, xmit: &Xmit) {
-        self.sent(pool, now, xmit, 0);
-    }
-
-    /// Time has come for [`Sender::deadline`]. Ask [`Sender::next`] afterwards. `link_full` as in [`AckIn`].
-    pub fn on_timer(&mut self, pool: &mut SegPool, now: Now, link_full: bool) -> AckOut {
-        let _ = (pool, now, link_full);
-        AckOut::default()
-    }
-
-    /// When [`Sender::on_timer`] wants to be called; `None`: not before the next event.
-    pub fn deadline(&self) -> Option<Now> {
-        None
-    }
-
-    /// Another flow of the same subscriber heard from Y's side: if this one is silent and backing off, it probes now.
-    pub fn path_alive(&mut self, now: Now) {
-        let _ = now;
-    }
-
-    /// The path's MTU shrank: segments with more than `max_payload` bytes that are not SACKed are cut into pieces of at
-    /// most that, the sent ones among them are found lost without blame. Returns false if the pool ran out before all
-    /// were cut; the rest stays as it is.
-    pub fn split(&mut self, pool: &mut SegPool, max_payload: u16) -> bool {
-        let _ = (pool, max_payload);
-        true
     }
 
     /// Gives every segment back; for a flow that is reset. `freed` is called with each frame.
     pub fn clear(&mut self, pool: &mut SegPool, mut freed: impl FnMut(FrameId)) {
         while self.q.head != NONE {
-            if let Some(frame) = self.q.pop(pool) {
+            if let Some(frame) = self.q.pop(pool).frame_to_free() {
                 freed(frame);
             }
         }
-        self.end = self.nxt;
+        self.una = self.end;
+        self.nxt = self.end;
+        self.rack.deadline = None;
+        self.probe = Probe::default();
     }
 
-    /// Slow start may begin with this window, if it is larger than the present one and nothing was lost yet.
+    /// Slow start may begin with this window, if it is larger than the present one and the window was never cut.
     pub fn raise_cwnd_to(&mut self, bytes: u32) {
-        if self.ssthresh == u32::MAX {
-            self.cwnd = self.cwnd.max(bytes);
+        if self.cc.ssthresh == u32::MAX {
+            self.cc.cwnd = self.cc.cwnd.max(bytes);
         }
     }
 
-    /// First estimate of the round trip, from the handshake, ns.
-    pub fn seed_rtt(&mut self, rtt_ns: u64) {
-        if self.srtt_ns == 0 {
-            self.srtt_ns = rtt_ns;
+    /// First estimate of the round trip, from the handshake, ns. Ignored once there is a measurement.
+    pub fn seed_rtt(&mut self, now: Now, rtt_ns: u64) {
+        if self.rtt.smoothed() == 0 {
+            self.rtt.seed(rtt_ns, 0, rtt_ns, now);
         }
     }
 
     /// Reordering learned elsewhere on this path: wait at least this long before a hole counts as lost, ns.
     pub fn set_reordering(&mut self, ns: u64) {
-        let _ = ns;
+        self.rack.learn(ns);
     }
 
     /// The extent of reordering seen, ns; 0 if none was.
     pub fn reordering(&self) -> u64 {
-        0
+        self.rack.learned
     }
 
     /// Lowest byte not acknowledged.
@@ -203,11 +202,15 @@ impl Sender {
     }
     /// Bytes believed on their way: sent, neither acknowledged, SACKed nor lost.
     pub fn in_flight(&self) -> u32 {
-        self.q.flight
+        self.q.flight - self.reno_out()
     }
     /// Bytes found lost and not sent again yet.
     pub fn lost(&self) -> u32 {
         self.q.lost
+    }
+    /// Bytes SACKed beyond una.
+    pub fn sacked(&self) -> u32 {
+        self.q.sacked
     }
     /// Bytes not sent yet.
     pub fn backlog(&self) -> u32 {
@@ -222,25 +225,59 @@ impl Sender {
     pub fn held(&self) -> u32 {
         self.q.held
     }
+    /// Segments sent more than once so far, probes with payload included.
+    pub fn resent_segments(&self) -> u64 {
+        self.resent_segs
+    }
     /// Congestion window, bytes.
     pub fn cwnd(&self) -> u32 {
-        self.cwnd
+        self.cc.cwnd
     }
-    /// Smoothed round trip, ns; 0 if not measured yet.
+    /// Slow-start threshold, bytes; `u32::MAX` until the window is first cut.
+    pub fn ssthresh(&self) -> u32 {
+        self.cc.ssthresh
+    }
+    /// True between the detection of a loss and the acknowledgement of what was sent by then.
+    pub fn recovering(&self) -> bool {
+        self.recovering
+    }
+    /// Smoothed round trip, ns; 0 if not measured yet. Samples that waited through an outage are left out.
     pub fn srtt(&self) -> u64 {
-        self.srtt_ns
+        self.rtt.smoothed()
     }
     /// Least round trip of the last ten seconds or more, ns; 0 if not measured yet.
     pub fn min_rtt(&self) -> u64 {
-        self.srtt_ns
+        self.rtt.min()
     }
     /// Rate at which Y receives this stream: the maximum over the last rounds, bytes per second; 0 if not measured yet.
     pub fn delivery_rate(&self) -> u64 {
-        0
+        self.rate.max()
     }
-    /// Suggested pacing, bytes per second; `u64::MAX` if nothing is known yet.
+    /// Rate, bytes per second, at which a policer on the path was found to drop; the window is held just below it.
+    pub fn policer(&self) -> Option<u64> {
+        self.blame.cap()
+    }
+    /// Suggested pacing, bytes per second: 1.25 times the delivery rate or what the window needs, whichever is more
+    /// (twice the window per round trip in slow start); `u64::MAX` if nothing is known yet.
     pub fn pacing_rate(&self) -> u64 {
-        u64::MAX
+        let srtt = self.rtt.smoothed();
+        if srtt == 0 {
+            return u64::MAX;
+        }
+        let window = (u128::from(self.cc.cwnd) * 1_000_000_000 / u128::from(srtt)) as u64;
+        let window = if self.cc.in_slow_start() { window * 2 } else { window + window / 4 };
+        let measured = self.rate.max();
+        let rate = window.max(measured + measured / 4);
+        self.blame.cap().map_or(rate, |cap| rate.min(cap))
+    }
+    /// Y answered empty probes twice and never the full segment after them: the path may drop segments of that size
+    /// without saying so. Cut them ([`Sender::split`], at most 1,000 bytes).
+    pub fn size_doubted(&self) -> bool {
+        self.probe.size_doubt >= 2
+    }
+    /// Probes sent since Y was last heard.
+    pub fn unanswered_probes(&self) -> u32 {
+        self.probe.count
     }
     /// Nothing is queued and nothing unacknowledged: it can be frozen.
     pub fn is_idle(&self) -> bool {
@@ -249,28 +286,6 @@ impl Sender {
     /// True if Y's ECN-Echo was answered with a cut and the next new segment must carry CWR (RFC 3168 section 6.1.2).
     /// Reading clears it.
     pub fn take_cwr(&mut self) -> bool {
-        false
-    }
-
-    /// The compact record of an idle sender.
-    pub fn freeze(&self) -> FrozenSender {
-        FrozenSender {
-            una: self.una,
-            window: (self.right.saturating_sub(self.una)) as u32,
-            cwnd: self.cwnd,
-            ssthresh: self.ssthresh,
-            srtt_us: (self.srtt_ns / 1000) as u32,
-            ..FrozenSender::default()
-        }
-    }
-
-    /// A sender as [`Sender::freeze`] left it, at time `now`.
-    pub fn thaw(params: &SenderParams, frozen: &FrozenSender, now: Now) -> Sender {
-        let _ = now;
-        let mut s = Sender::new(params, frozen.una, frozen.una + u64::from(frozen.window));
-        s.cwnd = frozen.cwnd;
-        s.ssthresh = frozen.ssthresh;
-        s.srtt_ns = u64::from(frozen.srtt_us) * 1000;
-        s
+        std::mem::take(&mut self.cwr)
     }
 }

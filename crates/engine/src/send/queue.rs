@@ -24,10 +24,8 @@ pub(super) const LOST: u16 = 32;
 pub(super) const RETX: u16 = 64;
 /// Sent while the application (X) had nothing more: a rate sample from it is a lower bound.
 pub(super) const APP_LIMITED: u16 = 128;
-/// Sent as a tail-loss probe.
-pub(super) const PROBE: u16 = 256;
 /// Part of the first flight after the start or after idleness.
-pub(super) const FIRST_FLIGHT: u16 = 512;
+pub(super) const FIRST_FLIGHT: u16 = 256;
 
 /// One segment: 64 bytes, one cache line.
 #[derive(Clone, Copy, Debug)]
@@ -64,6 +62,10 @@ impl Node {
     }
     pub fn end(&self) -> Off {
         self.start + u64::from(self.seq_len())
+    }
+    /// The frame that goes with this segment: none for the first pieces of one that was cut.
+    pub fn frame_to_free(&self) -> Option<FrameId> {
+        self.is(OWNS).then_some(self.frame)
     }
     pub fn seg(&self) -> Seg {
         Seg {
@@ -232,8 +234,8 @@ impl Queue {
         Ok(())
     }
 
-    /// Takes the first segment off and says which frame is to be released with it, if any.
-    pub fn pop(&mut self, pool: &mut SegPool) -> Option<FrameId> {
+    /// Takes the first segment off; its frame may have to be released: [`Node::frame_to_free`].
+    pub fn pop(&mut self, pool: &mut SegPool) -> Node {
         let id = self.head;
         self.unlink(pool, id);
         let n = *pool.at(id);
@@ -252,10 +254,8 @@ impl Queue {
         pool.give(id);
         if n.is(OWNS) {
             self.held -= u32::from(n.held);
-            Some(n.frame)
-        } else {
-            None
         }
+        n
     }
 
     /// The first segment of a run of SACKed ones goes: the second is the first now.
@@ -357,6 +357,34 @@ impl Queue {
         if self.sacked_last == NONE || pool.at(self.sacked_last).start < pool.at(last).start {
             self.sacked_last = last;
         }
+    }
+
+    /// A segment at or before offset `left` to begin a walk at, the nearest of the two that are known: the first of all,
+    /// and the first of the highest run of SACKed ones.
+    pub fn seek(&self, pool: &SegPool, left: Off) -> u32 {
+        if self.sacked_last != NONE {
+            let first = pool.at(self.sacked_last).xprev;
+            if pool.at(first).start <= left {
+                return first;
+            }
+        }
+        self.head
+    }
+
+    /// Y dropped what it had SACKed: all of it is lost.
+    pub fn unsack_all(&mut self, pool: &mut SegPool) {
+        let mut id = self.head;
+        while id != NONE && id != self.unsent {
+            if pool.at(id).is(SACKED) {
+                pool.at_mut(id).flags &= !SACKED;
+                self.fly(pool, id);
+                self.lose(pool, id);
+            }
+            id = pool.at(id).next;
+        }
+        self.sacked = 0;
+        self.sacked_segs = 0;
+        self.sacked_last = NONE;
     }
 
     /// The highest segment sent.

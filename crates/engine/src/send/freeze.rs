@@ -1,0 +1,38 @@
+//! The record that stays of a sender with nothing outstanding.
+
+use super::types::{FrozenSender, SenderParams};
+use super::Sender;
+use crate::api::Now;
+
+/// Nanoseconds as µs that fit 32 bits.
+fn us(ns: u64) -> u32 {
+    (ns / 1000).min(u64::from(u32::MAX)) as u32
+}
+
+impl Sender {
+    /// The compact record of an idle sender ([`Sender::is_idle`]).
+    pub fn freeze(&self) -> FrozenSender {
+        debug_assert!(self.is_idle());
+        FrozenSender {
+            una: self.una,
+            window: self.right.saturating_sub(self.una).min(u64::from(u32::MAX)) as u32,
+            srtt_us: us(self.rtt.smoothed()),
+            rttvar_us: us(self.rtt.var()),
+            min_rtt_us: us(self.rtt.min()),
+            cwnd: if self.prr.active { self.cc.ssthresh } else { self.cc.cwnd },
+            ssthresh: self.cc.ssthresh,
+            reordering_us: us(self.rack.learned),
+        }
+    }
+
+    /// A sender as [`Sender::freeze`] left it, at time `now`.
+    pub fn thaw(params: &SenderParams, frozen: &FrozenSender, now: Now) -> Sender {
+        let mut s = Sender::new(params, frozen.una, frozen.una + u64::from(frozen.window));
+        let ns = |us: u32| u64::from(us) * 1000;
+        s.rtt.seed(ns(frozen.srtt_us), ns(frozen.rttvar_us), ns(frozen.min_rtt_us), now);
+        s.rack.learn(ns(frozen.reordering_us));
+        s.cc.cwnd = frozen.cwnd.max(1);
+        s.cc.ssthresh = frozen.ssthresh;
+        s
+    }
+}

@@ -1,0 +1,84 @@
+//! Recovery where SACK was not negotiated: NewReno (RFC 6582) with limited transmit (RFC 3042).
+//!
+//! Each duplicate ACK stands for one segment that has left the path, so it makes room in the window: that alone is
+//! limited transmit before the third, and the inflation of the window after it.
+
+use super::queue::{LOST, NONE, RETX};
+use super::{SegPool, Sender};
+use crate::api::Now;
+
+const DUP_THRESH: u32 = 3;
+
+#[derive(Clone, Debug, Default)]
+pub(super) struct NewReno {
+    /// Duplicate ACKs that stand for segments beyond una.
+    pub dups: u32,
+    /// The silence before was answered: all that was outstanding then may be gone, so recovery goes by two segments an
+    /// ACK instead of one.
+    pub blackout: bool,
+}
+
+impl Sender {
+    /// Bytes that duplicate ACKs show to have left the path.
+    pub(super) fn reno_out(&self) -> u32 {
+        if self.params.sack {
+            0
+        } else {
+            self.reno.dups.saturating_mul(u32::from(self.params.mss)).min(self.q.flight)
+        }
+    }
+
+    /// A duplicate ACK (RFC 5681 section 2). Returns the bytes that it stands for.
+    pub(super) fn reno_dup(&mut self, pool: &mut SegPool, now: Now, answered: bool) -> u32 {
+        if self.q.head == NONE || self.nxt == self.una {
+            return 0;
+        }
+        if answered {
+            // The answer to an empty probe: the segment at una is not there.
+            self.reno.blackout = true;
+            self.reno_lose_head(pool, now);
+            return 0;
+        }
+        let before = self.reno_out();
+        self.reno.dups += 1;
+        // Section 3.2 step 2 of RFC 6582: not twice for one window, unless una has passed the last recovery.
+        if self.reno.dups >= DUP_THRESH && !self.recovering {
+            self.reno_lose_head(pool, now);
+        }
+        self.reno_out() - before
+    }
+
+    /// una advanced by `segs` segments.
+    pub(super) fn reno_advance(&mut self, pool: &mut SegPool, now: Now, segs: u32) {
+        if !self.recovering || self.una >= self.recover {
+            self.reno.dups = 0;
+            self.reno.blackout = false;
+            return;
+        }
+        // Partial ACK, RFC 6582 section 3.2 step 3: the next hole begins at una.
+        self.reno.dups = self.reno.dups.saturating_sub(segs.saturating_sub(1));
+        self.reno_lose_head(pool, now);
+        if self.reno.blackout && self.q.head != NONE {
+            let second = pool.at(self.q.head).next;
+            if second != NONE && pool.at(second).start < self.recover {
+                self.reno_lose(pool, now, second);
+            }
+        }
+    }
+
+    fn reno_lose_head(&mut self, pool: &mut SegPool, now: Now) {
+        let head = self.q.head;
+        if head != NONE {
+            self.reno_lose(pool, now, head);
+        }
+    }
+
+    fn reno_lose(&mut self, pool: &mut SegPool, now: Now, id: u32) {
+        let n = pool.at(id);
+        // Sent again less than a round trip ago: its answer cannot be here yet.
+        let fresh = n.is(RETX) && now.since(n.xmit) < self.rtt.min();
+        if !n.is(LOST) && n.xmit <= now && !fresh && n.start < self.nxt {
+            self.mark_lost(pool, id);
+        }
+    }
+}
