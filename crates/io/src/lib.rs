@@ -18,9 +18,15 @@ pub mod error;
 #[allow(unsafe_code)]
 pub mod frames;
 #[allow(unsafe_code)]
+pub mod link;
+#[allow(unsafe_code)]
+pub mod netlink;
+pub mod offload;
+#[allow(unsafe_code)]
 pub mod packet;
 pub mod partial;
 pub mod port;
+pub mod ports;
 #[allow(unsafe_code)]
 pub mod raw;
 #[allow(unsafe_code)]

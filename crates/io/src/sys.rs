@@ -199,9 +199,14 @@ pub fn enter_netns(name: &str) -> Result<(), IoError> {
     let path = format!("/run/netns/{name}");
     let file = std::fs::File::open(&path)
         .map_err(|e| IoError::os(format!("enter network namespace {name} ({path})"), e))?;
-    // SAFETY: setns takes no pointers; `file` is open for the duration of the call.
-    if unsafe { libc::setns(file.as_raw_fd(), libc::CLONE_NEWNET) } < 0 {
-        return Err(IoError::last(format!("enter network namespace {name}")));
+    set_netns(&file)
+}
+
+/// Moves the calling thread into the network namespace behind an open file.
+pub fn set_netns(ns: &std::fs::File) -> Result<(), IoError> {
+    // SAFETY: setns takes no pointers; `ns` is open for the duration of the call.
+    if unsafe { libc::setns(ns.as_raw_fd(), libc::CLONE_NEWNET) } < 0 {
+        return Err(IoError::last("enter a network namespace"));
     }
     Ok(())
 }
