@@ -300,7 +300,7 @@ def main() -> None:
         with contextlib.suppress(KeyboardInterrupt):
             asyncio.run(Server().serve())
     elif sys.argv[1:] == ["run"]:
-        plan = json.load(sys.stdin)
+        plan = json.loads(sys.stdin.readline())
         asyncio.run(Client(plan["epoch"]).carry_out(plan))
     else:
         sys.exit("usage: python -m smartwire.lab.endpoint serve | run < plan.json")

@@ -114,8 +114,8 @@ class Session:
         self.processes[key] = process
         if stdin is not None:
             assert process.stdin
-            process.stdin.write(stdin)
-            process.stdin.close()
+            process.stdin.write(stdin + "\n")
+            process.stdin.flush()
         if ready is not None and first_line(process, 10.0) != ready:
             process.kill()
             complaint = (process.communicate()[1] or "").strip().splitlines()
@@ -127,15 +127,21 @@ class Session:
 
     def start_emulators(self, epoch: float) -> None:
         """Starts both emulators with fresh queues; a trace begins at ``epoch`` (CLOCK_MONOTONIC, seconds)."""
-        chains = {
-            "radio": ("radio", "radio0", "phone0", self.radio.down, self.radio.up),
-            "internet": ("internet", "net1", "net0", self.radio.core_down, self.radio.core_up),
-        }
-        for key, (host, core_port, access_port, down, up) in chains.items():
-            log = str(self.folder / f"{key}.log") if self.folder and key == "radio" else None
-            spec = {"core_port": core_port, "access_port": access_port, "down": down, "up": up,
-                    "epoch_ns": int(epoch * 1e9), "log": log}  # fmt: skip
-            self.spawn(key, host, "smartwire.lab.emulate", ready="ready", stdin=json.dumps(spec))
+        groups = [[self.lab.phone_v4(i), self.lab.phone_v6(i)] for i in self.lab.phone_range()]
+        radio = {"down": self.radio.down, "up": self.radio.up, "groups": groups}
+        if self.folder:
+            radio["log"] = str(self.folder / "radio.log")
+        internet = {"down": self.radio.core_down, "up": self.radio.core_up, "shared": True}
+        for key, access, core, spec in (("radio", "phone0", "radio0", radio), ("internet", "net0", "net1", internet)):
+            task = {"access": access, "core": core, "epoch_ns": int(epoch * 1e9), "spec": spec}
+            self.spawn(key, key, "smartwire.lab.emulate", ready="ready", stdin=json.dumps(task))
+
+    def order(self, emulator: str, **order: object) -> None:
+        """Gives an order to a running emulator, for example ``order("radio", freeze={"ms": 1e4, "down": True})``."""
+        pipe = self.processes[emulator].stdin
+        assert pipe
+        pipe.write(json.dumps(order) + "\n")
+        pipe.flush()
 
     def stop_emulators(self) -> dict[str, dict]:
         """Stops both emulators; returns what each counted."""
