@@ -1,5 +1,8 @@
 """The Rust core (crates/py). Every function raises `smartwire.Error` with one sentence, and nothing else."""
 
+from os import PathLike
+from typing import Any
+
 __version__: str
 
 def reasons() -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
@@ -26,3 +29,64 @@ class Emulator:
 
     def stop(self) -> None:
         """Ends `run` within 10 ms."""
+
+class Wire:
+    """Interfaces joined into a wire; its threads never touch Python.
+
+    Args:
+        pairs: (access, core) interface names.
+        stats, events: where the stats page and the event ring are to be (:mod:`smartwire.wire.stats`).
+        io: "auto", "xdp" or "packet".
+        workers: engines, each with a thread.
+        observe: count only, touch nothing.
+        mend: switch off offloads that are in the way.
+        fill_checksums: complete partial checksums of what arrives.
+        frames: frame buffers; None lets the machine's memory decide.
+        max_flows: connections that may be resident.
+        journal: record all input of the engine to this file.
+        seed: of the engine's randomness; None for a fresh one.
+    """
+
+    def __init__(
+        self,
+        pairs: list[tuple[str, str]],
+        stats: PathLike[str],
+        events: PathLike[str],
+        *,
+        io: str = "auto",
+        workers: int = 1,
+        observe: bool = False,
+        mend: bool = False,
+        fill_checksums: bool = False,
+        frames: int | None = None,
+        max_flows: int | None = None,
+        journal: PathLike[str] | None = None,
+        seed: int | None = None,
+    ) -> None: ...
+    def describe(self) -> dict[str, Any]:
+        """What was chosen: io, why (not better, sentences), frames, frame_bytes, ring, mtu."""
+
+    def order(self, do: str, target: dict[str, Any], limit_s: float) -> int:
+        """Carries out "drain", "bypass" or "resume" of a target (:mod:`smartwire.wire.target`); returns how many
+        connections it concerns."""
+
+    def flows(self) -> list[dict[str, Any]]:
+        """Connections, at most 20,000 per worker. Index 0 of a pair is the stream from the access side."""
+
+    def subscribers(self) -> list[dict[str, Any]]:
+        """Subscribers, at most 20,000 per worker."""
+
+    def drained(self) -> bool:
+        """True when nothing is optimized any more."""
+
+    def failed(self) -> str | None:
+        """Why the wire stopped by itself, if it did; the copper wire forwards then."""
+
+    def news(self) -> list[str]:
+        """Ports that went down or came back since the last call, a sentence each without a full stop."""
+
+    def stop(self) -> None:
+        """Opens the copper wire and closes the ports."""
+
+def unwire(access: str, core: str) -> bool:
+    """Takes everything of Smartwire off two interfaces; False if nothing was there."""

@@ -9,6 +9,7 @@
 //!   xsk, packet         sockets: frames in and out        } port: one interface over both
 //!   region, frames      the memory of the frames, and the ledger of who has which
 //!   driver              all of it as the engine sees it (engine::Io)
+//!   shared              files of counters that other processes read as they are written
 //!   raw                 a plain Ethernet socket, for the lab and for tests
 //! ```
 
@@ -31,6 +32,8 @@ pub mod ports;
 pub mod raw;
 #[allow(unsafe_code)]
 pub mod region;
+#[allow(unsafe_code)]
+pub mod shared;
 #[allow(unsafe_code)]
 pub mod steer;
 #[allow(unsafe_code)]

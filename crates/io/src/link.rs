@@ -89,6 +89,12 @@ impl Net {
         Ok(i32::from(unsafe { req.ifr_ifru.ifru_flags }) & 0xffff)
     }
 
+    /// Whether an interface is up with a carrier.
+    pub fn is_up(&self, name: &str) -> Result<bool, IoError> {
+        let both = libc::IFF_UP | libc::IFF_RUNNING;
+        Ok(self.flags(name)? & both == both)
+    }
+
     /// Sets the flags in `set` and clears those in `clear`; lasts beyond this process.
     pub fn change_flags(&self, name: &str, set: i32, clear: i32) -> Result<(), IoError> {
         let flags = (self.flags(name)? | set) & !clear;

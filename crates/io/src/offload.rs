@@ -196,7 +196,7 @@ fn find(rule: &Rule, port: &str, peer: Option<&Peer>, features: &[Feature]) -> O
         None => String::new(),
     };
     let command = format!("{prefix}ethtool -K {device} {} off", words.join(" off "));
-    let sentence = format!("{who} {}: run `{command}`, or let Smartwire do it with --fix-offloads.", rule.harm);
+    let sentence = format!("{who} {}: run `{command}`, or let Smartwire do it with --mend.", rule.harm);
     Some(Finding { port: port.into(), sentence, command: Some(command), device: device.into(), netns, features: changeable })
 }
 

@@ -137,7 +137,7 @@ fn too_little(count: u32, chunk: usize, free: u64) -> IoError {
 }
 
 /// Bytes that can be had without swapping: MemAvailable, and the cgroup's limit where it is tighter.
-fn available_memory() -> Option<u64> {
+pub fn available_memory() -> Option<u64> {
     let text = std::fs::read_to_string("/proc/meminfo").ok()?;
     let line = text.lines().find(|l| l.starts_with("MemAvailable:"))?;
     let kib: u64 = line.split_whitespace().nth(1)?.parse().ok()?;

@@ -6,6 +6,7 @@
 mod emulator;
 mod guard;
 mod reasons;
+mod wire;
 
 use pyo3::prelude::*;
 
@@ -18,6 +19,8 @@ mod _native {
     use super::emulator::{profile, profile_names, Emulator};
     #[pymodule_export]
     use super::reasons::reasons;
+    #[pymodule_export]
+    use super::wire::{unwire, Wire};
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {

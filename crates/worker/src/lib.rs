@@ -1,1 +1,27 @@
-//! The worker loop around the engine: rings, stats pages, events, drain.
+//! A running wire: the loop around the engine, orders, stats page, event ring, sign of life.
+//!
+//! ```text
+//!   open      interfaces → ports, memory, sockets, steering; undone when a step fails
+//!   single    the loop of one worker
+//!   seat      an engine with its orders, events, counters and foreign traffic
+//!   house     chores of the thread that owns the ports: page, audit, interfaces, survivors
+//!   pulse     the heartbeat, as long as every thread keeps its promises
+//!   page, events   what others read without touching a worker
+//! ```
+
+mod events;
+mod foreign;
+mod house;
+mod open;
+mod options;
+mod page;
+mod pulse;
+mod seat;
+mod single;
+mod survivors;
+mod wire;
+
+pub use open::{unwire, About};
+pub use options::{default_frames, IoChoice, Options};
+pub use seat::{subscriber_of, Order, Verb, MOST_ROWS};
+pub use wire::Wire;

@@ -1,0 +1,143 @@
+//! What the thread that owns the ports does beside forwarding: the stats page, the audit of the frames, the state of
+//! the interfaces, the resets of an earlier engine's connections.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use smartwire_engine::{Now, Stats};
+use smartwire_io::driver::Driver;
+use smartwire_io::link::Net;
+use smartwire_io::port::PortStats;
+use smartwire_io::steer::Steer;
+use smartwire_io::IoError;
+
+use crate::page::Page;
+use crate::seat::Published;
+use crate::survivors::Survivors;
+
+/// How often the page is rewritten.
+const PAGE_NS: u64 = 100_000_000;
+/// How often the frames are counted.
+const AUDIT_NS: u64 = 1_000_000_000;
+
+/// What the page says beside engines and ports.
+pub(crate) const EXTRA: [&str; 18] = [
+    "frames_total",
+    "frames_free",
+    "frames_filled",
+    "frames_held",
+    "frames_sending",
+    "frames_away",
+    "frames_kept",
+    "frames_keepable",
+    "ledger_faults",
+    "bad_sends",
+    "copper_frames",
+    "copper_bytes",
+    "copper_resets",
+    "claimed_frames",
+    "oversize_frames",
+    "no_socket_frames",
+    "opened",
+    "survivors_reset",
+];
+
+/// The chores of one wire.
+pub(crate) struct House {
+    page: Page,
+    steer: Arc<Steer>,
+    engines: Vec<Arc<Published>>,
+    names: Vec<String>,
+    survivors: Survivors,
+    news: Arc<Mutex<Vec<String>>>,
+    up: Vec<bool>,
+    page_at: Now,
+    audit_at: Now,
+}
+
+impl House {
+    pub(crate) fn new(
+        page: Page,
+        steer: Arc<Steer>,
+        engines: Vec<Arc<Published>>,
+        names: Vec<String>,
+        news: Arc<Mutex<Vec<String>>>,
+    ) -> House {
+        let survivors = Survivors::find(steer.custody());
+        let up = vec![true; names.len()];
+        House { page, steer, engines, names, survivors, news, up, page_at: Now(0), audit_at: Now(0) }
+    }
+
+    /// When there is something to do next.
+    pub(crate) fn next(&self) -> Now {
+        self.page_at
+    }
+
+    /// Does what is due.
+    ///
+    /// # Errors
+    /// The frames do not add up, or an interface is gone.
+    pub(crate) fn keep(&mut self, now: Now, driver: &mut Driver) -> Result<(), IoError> {
+        if cfg!(debug_assertions) || now >= self.audit_at {
+            driver.frames.audit()?;
+            self.audit_at = now.after_ns(AUDIT_NS);
+        }
+        if now < self.page_at {
+            return Ok(());
+        }
+        self.page_at = now.after_ns(PAGE_NS);
+        self.survivors.reset(now, driver);
+        self.look_at_ports()?;
+        self.write(now, driver);
+        Ok(())
+    }
+
+    /// Rewrites the page.
+    pub(crate) fn write(&mut self, now: Now, driver: &mut Driver) {
+        let engines: Vec<Stats> = self.engines.iter().map(|e| e.stats()).collect();
+        let ports: Vec<(PortStats, bool)> =
+            driver.ports.iter_mut().map(|p| p.stats()).zip(self.up.iter().copied()).collect();
+        let (c, s) = (driver.frames.census(), self.steer.counters());
+        let total = c.free + c.filled + c.held + c.sending + c.away;
+        let extra = [
+            total.into(),
+            c.free.into(),
+            c.filled.into(),
+            c.held.into(),
+            c.sending.into(),
+            c.away.into(),
+            c.kept.into(),
+            driver.frames.budget().1.into(),
+            driver.frames.faults(),
+            driver.bad_sends(),
+            s.copper_frames,
+            s.copper_bytes,
+            s.resets,
+            s.claimed_frames,
+            s.oversize_frames,
+            s.no_socket_frames,
+            self.steer.open_count(),
+            self.survivors.sent(),
+        ];
+        self.page.write(now.0, &engines, &ports, &extra);
+    }
+
+    /// Notes which interfaces went down or came back; frames for one that is down wait and then are dropped, as on any
+    /// wire that is cut.
+    fn look_at_ports(&mut self) -> Result<(), IoError> {
+        let net = Net::here()?;
+        for (name, up) in self.names.iter().zip(&mut self.up) {
+            let Ok(now_up) = net.is_up(name) else {
+                return Err(IoError::new(format!("The interface {name} is gone; the wire cannot go on without it.")));
+            };
+            if now_up != *up {
+                let text = if now_up { "is up again; packets flow" } else { "is down; the wire waits for it" };
+                let mut news = self.news.lock().unwrap_or_else(PoisonError::into_inner);
+                if news.len() < 100 {
+                    news.push(format!("{name} {text}"));
+                }
+                *up = now_up;
+            }
+        }
+        Ok(())
+    }
+}
