@@ -65,10 +65,14 @@ impl Plan {
     fn new(frame: &[u8], layers: &Layers, front: u16, keep: u16) -> Option<Plan> {
         let tcp = Tcp::new(frame, layers)?;
         let total = u16::try_from(tcp.payload().len()).ok()?;
-        if tcp.flags().intersects(Flags::SYN | Flags::URG) || layers.routed || front.checked_add(keep)? > total {
+        let (l4, data) = (usize::from(layers.l4), usize::from(layers.data));
+        if tcp.flags().intersects(Flags::SYN | Flags::URG)
+            || layers.routed
+            || front.checked_add(keep)? > total
+            || data > frame.len()
+        {
             return None;
         }
-        let (l4, data) = (usize::from(layers.l4), usize::from(layers.data));
         let claimed = !tcp.checksum();
         let length = layers.end.checked_sub(layers.l4)?;
         let head = add(header_sum(frame, l4, data), !be16(frame, l4 + 16));

@@ -55,7 +55,7 @@ fn common(frame: &[u8]) -> Option<Layers> {
         }
         _ => return None,
     };
-    if end > frame.len() || end > usize::from(u16::MAX) || l4 + 20 > end {
+    if end > frame.len() || frame.len() > usize::from(u16::MAX) || l4 + 20 > end {
         return None;
     }
     let data_offset = usize::from(frame.get(l4 + 12)? >> 4) * 4;

@@ -33,15 +33,24 @@ fn field(layers: &Layers) -> Option<(usize, bool)> {
     covered.then_some((at, pseudo))
 }
 
+/// Length of what the transport checksum covers. UDP says it itself, and may be followed by options (RFC 9868).
+#[inline]
+fn l4_len(frame: &[u8], layers: &Layers) -> u16 {
+    let length = layers.end.saturating_sub(layers.l4);
+    match layers.proto {
+        proto::UDP => length.min(be16(frame, usize::from(layers.l4) + 4)),
+        _ => length,
+    }
+}
+
 /// Sum over pseudo-header and transport packet, its checksum field included.
 #[inline]
 fn l4_sum(frame: &[u8], layers: &Layers, pseudo: bool) -> u16 {
-    let packet = range(frame, usize::from(layers.l4), usize::from(layers.end));
-    let body = sum(packet);
+    let length = l4_len(frame, layers);
+    let body = sum(range(frame, usize::from(layers.l4), usize::from(layers.l4) + usize::from(length)));
     if !pseudo {
         return body;
     }
-    let length = layers.end.saturating_sub(layers.l4);
     add(body, pseudo_sum(frame, layers.ip, usize::from(layers.l3), layers.proto, length))
 }
 

@@ -166,10 +166,11 @@ fn extension(frame: &[u8], ip: &mut Ip) -> Result<bool, Refusal> {
     }
     match ip.proto {
         proto::FRAGMENT => {
-            // Offset in the upper 13 bits, M in the lowest; both zero is a whole packet (RFC 6946).
+            // Offset in the upper 13 bits, M in the lowest; both zero is a whole packet (RFC 6946). A second fragment
+            // header makes no fragment whole again.
             let field = be16(frame, ip.l4 + 2);
-            ip.frag = field & 0xfff9 != 0;
-            ip.first_frag = field & 0xfff9 == 1;
+            ip.frag |= field & 0xfff9 != 0;
+            ip.first_frag = ip.frag && field & 0xfff8 == 0;
         }
         proto::ROUTING => ip.routed |= be8(frame, ip.l4 + 3) != 0,
         _ => {}
@@ -225,7 +226,7 @@ fn udp(frame: &[u8], ip: &Ip) -> Result<Next, Refusal> {
     let udp_end = ip.l4 + usize::from(be16(frame, ip.l4 + 4));
     // The length counts from behind the mandatory eight bytes: optional fields and extensions are in it.
     let end = gtp + 8 + usize::from(be16(frame, gtp + 2));
-    if udp_end > ip.end || end > udp_end {
+    if udp_end != ip.end || end > udp_end {
         return Err(Refusal::GtpHeader);
     }
     let mut at = gtp + 8;

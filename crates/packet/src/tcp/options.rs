@@ -104,7 +104,7 @@ pub struct Options {
 }
 
 impl Options {
-    /// Scans option bytes (all that follows the first 20 bytes of the header).
+    /// Scans option bytes: all that follows the first 20 bytes of the header, and no more than the 40 that fit there.
     #[inline]
     pub fn scan(options: &[u8]) -> Options {
         // NOP, NOP, timestamps and nothing else: every data segment of an ordinary connection.
@@ -117,7 +117,7 @@ impl Options {
             let kinds = Kinds(Kinds::NOP.0 | Kinds::TS.0);
             return Options { kinds, ts: Some(ts), ..Options::default() };
         }
-        scan_any(options)
+        scan_any(options.get(..40).unwrap_or(options))
     }
 
     /// Is SACK permitted here?

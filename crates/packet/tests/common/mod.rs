@@ -1,6 +1,8 @@
 //! Seeded random numbers and random valid packets. The seed is printed, and `SMARTWIRE_SEED` sets it.
 #![allow(dead_code)]
 
+pub mod slow;
+
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use smartwire_packet::build::{OptionBytes, Packet};
@@ -171,4 +173,21 @@ pub fn canonical(sum: u16) -> u16 {
     } else {
         sum
     }
+}
+
+/// Addresses for the packets that a test writes by hand.
+pub fn v4_pair() -> (Ipv4Addr, Ipv4Addr) {
+    (Ipv4Addr::new(10, 0, 0, 1), Ipv4Addr::new(192, 0, 2, 9))
+}
+
+/// The same for IPv6.
+pub fn v6_pair() -> (Ipv6Addr, Ipv6Addr) {
+    ("2001:db8:1::7".parse().unwrap(), "2001:db8:2::9".parse().unwrap())
+}
+
+/// This encapsulation, followed by an IPv4 and by an IPv6 header.
+pub fn both(packet: &Packet) -> [Packet; 2] {
+    let (a, b) = v4_pair();
+    let (c, d) = v6_pair();
+    [packet.clone().ipv4(a, b), packet.clone().ipv6(c, d)]
 }
