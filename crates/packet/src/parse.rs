@@ -90,3 +90,49 @@ fn any(frame: &[u8]) -> Result<Layers, Refusal> {
     let link = link::walk(frame)?;
     inet::walk(frame, &link)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::build::Packet;
+
+    #[test]
+    fn the_quick_way_says_what_the_general_way_says_or_nothing() {
+        let (a, b) = ("10.0.0.1".parse().unwrap(), "192.0.2.9".parse().unwrap());
+        let (c, d) = ("2001:db8::1".parse().unwrap(), "2001:db8::2".parse().unwrap());
+        let mut quick = 0;
+        for link in [Packet::new(), Packet::new().vlan(7), Packet::new().service_vlan(7), Packet::new().vlan(7).vlan(8)] {
+            for ip in [link.clone().ipv4(a, b), link.clone().ipv6(c, d)] {
+                let tcp = ip.clone().tcp(1, 2);
+                let packets = [tcp.clone().payload(b"some bytes").options(&[1; 12]), tcp.padding(9), ip.udp(1, 2)];
+                for frame in packets.map(|p| p.build()) {
+                    // Every value of every header byte, and every length.
+                    for at in 0..frame.len().min(80) {
+                        for value in 0..=255 {
+                            let mut frame = frame.clone();
+                            frame[at] = value;
+                            if let Some(layers) = common(&frame) {
+                                assert_eq!(any(&frame), Ok(layers), "byte {at} = {value}");
+                                quick += 1;
+                            }
+                        }
+                    }
+                    for cut in 0..frame.len() {
+                        if let Some(layers) = common(&frame[..cut]) {
+                            assert_eq!(any(&frame[..cut]), Ok(layers), "cut at {cut}");
+                        }
+                    }
+                }
+            }
+        }
+        assert!(quick > 50_000, "{quick}");
+    }
+
+    #[test]
+    fn ordinary_segments_take_the_quick_way() {
+        let (c, d) = ("2001:db8::1".parse().unwrap(), "2001:db8::2".parse().unwrap());
+        for link in [Packet::new(), Packet::new().vlan(7)] {
+            assert!(common(&link.ipv6(c, d).tcp(1, 2).build()).is_some());
+        }
+    }
+}
