@@ -8,11 +8,13 @@
 //! ([`send`]). Between the two stands *custody*: the bytes that X believes delivered and that Y has not acknowledged.
 #![forbid(unsafe_code)]
 
+pub mod admit;
 pub mod api;
 pub mod config;
 pub mod engine;
 mod events;
 pub mod reason;
+pub mod recv;
 pub mod send;
 pub mod seq;
 pub mod slab;

@@ -1,0 +1,39 @@
+//! The record that stays of a receiver with nothing pending.
+
+use super::types::{FrozenReceiver, RecvParams};
+use super::Receiver;
+use crate::api::Now;
+
+const FIN: u8 = 1;
+const ECE: u8 = 2;
+const NS: u64 = 1_000_000_000;
+
+impl Receiver {
+    /// The compact record of an idle receiver ([`Receiver::is_idle`]).
+    pub fn freeze(&self) -> FrozenReceiver {
+        debug_assert!(self.is_idle());
+        FrozenReceiver {
+            rcv_nxt: self.rcv_nxt,
+            window: (self.told_right.saturating_sub(self.rcv_nxt)).min(u64::from(u32::MAX)) as u32,
+            ts_recent: self.ts_recent,
+            ts_recent_s: (self.ts_recent_at.0 / NS) as u32,
+            ts_out: self.ts_out,
+            unacked: (self.rcv_nxt - self.told_ack.min(self.rcv_nxt)) as u16,
+            flags: if self.fin.is_some() { FIN } else { 0 } | if self.ece { ECE } else { 0 },
+            quick: self.quick,
+        }
+    }
+
+    /// A receiver as [`Receiver::freeze`] left it, at time `now`.
+    pub fn thaw(params: &RecvParams, frozen: &FrozenReceiver, now: Now) -> Receiver {
+        let told_ack = frozen.rcv_nxt - u64::from(frozen.unacked);
+        let right = frozen.rcv_nxt + u64::from(frozen.window);
+        let mut r = Receiver::new(params, now, frozen.rcv_nxt, told_ack, right, frozen.ts_recent);
+        r.ts_recent_at = Now(u64::from(frozen.ts_recent_s) * NS);
+        r.ts_out = frozen.ts_out;
+        r.fin = (frozen.flags & FIN != 0).then(|| frozen.rcv_nxt - 1);
+        r.ece = frozen.flags & ECE != 0;
+        r.quick = frozen.quick;
+        r
+    }
+}
