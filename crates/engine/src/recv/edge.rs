@@ -5,61 +5,53 @@ use super::Receiver;
 use crate::seq::Off;
 
 impl Receiver {
-    /// Chooses the acknowledgement, at most `target`, and the window field beside it, and moves told_right.
-    pub(super) fn encode(&mut self, target: Off, onward: &Onward) -> (Off, u16) {
-        let shift = self.params.shift;
-        let unit = 1u64 << shift;
+    /// Chooses the acknowledgement, at most `target`, the right edge, and the window field that says so.
+    pub(super) fn encode(&self, target: Off, onward: &Onward) -> (Off, Off, u16) {
+        let unit = 1u64 << self.params.shift;
         let (wish, limit) = self.edges(target, onward);
         let room = wish.max(self.told_right).saturating_sub(target);
         // Rounded up where that keeps within the limit: the edge must not go back. Rounded down else.
-        let up = target + room.div_ceil(unit) * unit;
+        let up = target + room.next_multiple_of(unit);
         let down = target + room / unit * unit;
         let right = if up <= limit.max(self.told_right) { up } else { down };
         if right >= self.told_right {
-            return self.show(target, right);
+            return self.field(target, right);
         }
         // The edge may not grow: acknowledge only so much that the distance to it can be expressed.
-        let ack = self.told_right - (self.told_right - target).div_ceil(unit) * unit;
-        if ack >= self.told_ack {
-            return self.show(ack, self.told_right);
+        let distance = (self.told_right - target).next_multiple_of(unit);
+        match self.told_right.checked_sub(distance).filter(|ack| *ack >= self.told_ack) {
+            Some(ack) => self.field(ack, self.told_right),
+            // Only an edge that Y's own packets drew can lie so: up to a unit beyond it, once.
+            None => self.field(self.told_ack, self.told_ack + (self.told_right - self.told_ack).next_multiple_of(unit)),
         }
-        // Only an edge that Y's own packets drew can lie so: one step beyond it, once.
-        let steps = (self.told_right - self.told_ack).div_ceil(unit);
-        self.show(self.told_ack, self.told_ack + steps * unit)
     }
 
-    fn show(&mut self, ack: Off, right: Off) -> (Off, u16) {
+    fn field(&self, ack: Off, right: Off) -> (Off, Off, u16) {
         let field = ((right - ack) >> self.params.shift).min(u64::from(u16::MAX));
-        let right = ack + (field << self.params.shift);
-        debug_assert!(right >= self.told_right, "the window edge went back");
-        self.told_right = right;
-        (ack, field as u16)
+        (ack, ack + (field << self.params.shift), field as u16)
     }
 
     /// Where the edge should be, and how far rounding may carry it.
     fn edges(&self, ack: Off, onward: &Onward) -> (Off, Off) {
+        let unit = 1u64 << self.params.shift;
         if self.draining.is_some() {
-            // What Y itself promises; X was told more before, perhaps, and that stays.
-            return (onward.right, onward.right);
+            // What Y itself promises; X was told more before, perhaps, and that stays. With everything delivered the
+            // acknowledgement is worth more than the edge: X would resend a remainder that is withheld.
+            let all = onward.una >= self.rcv_nxt && ack == self.rcv_nxt;
+            return (onward.right, onward.right.max(self.told_right) + if all { unit } else { 0 });
         }
         // Half of what is free, since a small segment costs a whole frame; never less than two segments (never-zero
         // mode), which also keeps silly windows away (RFC 9293 section 3.8.6.2.2).
-        let floor = ack + 2 * u64::from(self.params.mss);
-        let floor_up = ack + (floor - ack).next_multiple_of(1 << self.params.shift);
+        let floor = 2 * u64::from(self.params.mss);
         let wish = self.rcv_nxt + u64::from(onward.room / 2);
         let limit = self.rcv_nxt + u64::from(onward.room);
-        (wish.max(floor), limit.max(floor_up))
+        (wish.max(ack + floor), limit.max(ack + floor.next_multiple_of(unit)))
     }
 
-    /// X waits, or soon will, and its window can at least double (Linux `__tcp_select_window` callers do the same).
-    pub(super) fn window_update_due(&self, onward: &Onward) -> bool {
-        if self.fin.is_some() {
-            return false;
-        }
-        let (wish, _) = self.edges(self.told_ack, onward);
-        let most = self.told_ack + (u64::from(u16::MAX) << self.params.shift);
-        let growth = wish.min(most).saturating_sub(self.told_right);
+    /// The edge could grow to `right`, and X would have at least twice as much to send in (Linux asks the same).
+    pub(super) fn window_update_due(&self, right: Off) -> bool {
+        let growth = right.saturating_sub(self.told_right);
         let left = self.told_right.saturating_sub(self.rcv_nxt);
-        growth >= 2 * u64::from(self.params.mss) && growth >= left
+        self.fin.is_none() && growth >= 2 * u64::from(self.params.mss) && growth >= left
     }
 }

@@ -18,7 +18,6 @@ impl Receiver {
             ts_recent: self.ts_recent,
             ts_recent_s: (self.ts_recent_at.0 / NS) as u32,
             ts_out: self.ts_out,
-            unacked: (self.rcv_nxt - self.told_ack.min(self.rcv_nxt)) as u16,
             flags: if self.fin.is_some() { FIN } else { 0 } | if self.ece { ECE } else { 0 },
             quick: self.quick,
         }
@@ -26,9 +25,8 @@ impl Receiver {
 
     /// A receiver as [`Receiver::freeze`] left it, at time `now`.
     pub fn thaw(params: &RecvParams, frozen: &FrozenReceiver, now: Now) -> Receiver {
-        let told_ack = frozen.rcv_nxt - u64::from(frozen.unacked);
         let right = frozen.rcv_nxt + u64::from(frozen.window);
-        let mut r = Receiver::new(params, now, frozen.rcv_nxt, told_ack, right, frozen.ts_recent);
+        let mut r = Receiver::new(params, now, frozen.rcv_nxt, frozen.rcv_nxt, right, frozen.ts_recent);
         r.ts_recent_at = Now(u64::from(frozen.ts_recent_s) * NS);
         r.ts_out = frozen.ts_out;
         r.fin = (frozen.flags & FIN != 0).then(|| frozen.rcv_nxt - 1);

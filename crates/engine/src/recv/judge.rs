@@ -22,8 +22,7 @@ impl Receiver {
             return if self.told_right == self.told_ack { Verdict::WindowProbe } else { Verdict::Keepalive };
         }
         if seg.len == 0 && !seg.fin {
-            let inside = (self.told_ack..=self.told_right).contains(&seg.seq);
-            return if inside { Verdict::Empty } else { Verdict::Drop(Refusal::Window) };
+            return if self.in_window(seg.seq) { Verdict::Empty } else { Verdict::Drop(Refusal::Window) };
         }
         if seg.end() <= self.rcv_nxt {
             return Verdict::Old;
@@ -70,11 +69,16 @@ impl Receiver {
         // told: both edges are exact.
         if seq == self.rcv_nxt || seq == self.told_ack {
             Rst::Exact
-        } else if (self.told_ack..=self.told_right).contains(&seq) {
+        } else if self.in_window(seq) {
             Rst::Challenge
         } else {
             Rst::Drop
         }
+    }
+
+    /// From what X was told to the right edge; a FIN may lie on the edge.
+    fn in_window(&self, seq: Off) -> bool {
+        (self.told_ack..=self.told_right.max(self.rcv_nxt)).contains(&seq)
     }
 
     /// Older than TS.Recent, which has not gone stale.

@@ -6,7 +6,8 @@
 //! judged and not taken might as well have been lost before it came.
 //!
 //! [`Receiver::compose`] gives the fields that go on *every* segment to X and records that X was told: call it only for
-//! a packet that will leave. [`Receiver::ack_due`] says when a packet must leave for their sake alone.
+//! a packet that will leave. [`Receiver::ack_due`] says when a packet must leave for their sake alone; ask it after every
+//! change on either half.
 
 mod ack;
 mod edge;
@@ -26,7 +27,6 @@ pub use types::{AckFields, FrozenReceiver, Onward, Part, RecvParams, Refusal, Rs
 use crate::api::{FrameId, Now};
 use crate::send::{Full, Seg};
 use crate::seq::Off;
-use ack::Pacing;
 use marks::Marks;
 use pool::Held;
 use sack::Blocks;
@@ -58,12 +58,15 @@ pub struct Receiver {
     /// ECN-Echo, until CWR (RFC 3168 section 6.1.3), and whether the last data segment was marked.
     ece: bool,
     ce: bool,
-    /// When the next acknowledgement must leave.
-    due: Option<Now>,
-    /// Payload bytes in order that no acknowledgement has left for.
+    /// An acknowledgement must leave even if it says nothing new.
+    urgent: bool,
+    /// Until when news may wait for company.
+    delayed: Option<Now>,
+    /// Bytes in order that X was not told about.
     waiting: u32,
     quick: u8,
-    pacing: Pacing,
+    /// When told_ack last moved a step where custody is more than half full.
+    step_at: Now,
     draining: Option<Now>,
     /// When a segment that is not acceptable was last answered.
     answered: Option<Now>,
@@ -89,10 +92,11 @@ impl Receiver {
             marks: Marks::default(),
             ece: false,
             ce: false,
-            due: None,
+            urgent: false,
+            delayed: None,
             waiting: 0,
             quick: QUICK,
-            pacing: Pacing::new(now),
+            step_at: now,
             draining: None,
             answered: None,
         }
@@ -114,12 +118,12 @@ impl Receiver {
             }
             Verdict::Empty => self.learn(now, seg),
             Verdict::Keepalive => self.learn_ts(now, seg),
-            Verdict::WindowProbe => self.ack_now(now),
+            Verdict::WindowProbe => self.ack_now(),
             Verdict::Old => {
                 self.repeated(seg.seq, seg.seq + u64::from(seg.len));
-                self.ack_now(now);
+                self.ack_now();
             }
-            Verdict::Drop(Refusal::Window | Refusal::Paws) if self.challenge(now) => self.ack_now(now),
+            Verdict::Drop(Refusal::Window | Refusal::Paws) if self.challenge(now) => self.ack_now(),
             Verdict::Drop(_) => {}
             Verdict::Ahead(_) => debug_assert!(false, "a segment ahead is held, not taken"),
         }
@@ -147,7 +151,7 @@ impl Receiver {
         self.learn(now, seg);
         self.repeated(seg.seq, held.start);
         self.blocks.add(held.start, held.end());
-        self.ack_now(now);
+        self.ack_now();
         Ok(())
     }
 
@@ -223,7 +227,7 @@ impl Receiver {
     }
     /// Nothing is held and nothing is to be said: it can be frozen.
     pub fn is_idle(&self) -> bool {
-        self.held.count == 0 && self.due.is_none() && self.dsack.is_none() && self.rcv_nxt - self.told_ack < 1 << 14
+        self.held.count == 0 && !self.urgent && self.told_ack == self.rcv_nxt
     }
 
     fn learn(&mut self, now: Now, seg: &SegIn) {
@@ -233,7 +237,7 @@ impl Receiver {
             self.ece = seg.ce || (self.ece && !seg.cwr);
             if seg.ce != self.ce {
                 self.ce = seg.ce;
-                self.ack_now(now);
+                self.ack_now();
             }
         }
     }

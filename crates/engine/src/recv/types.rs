@@ -1,5 +1,6 @@
 //! What goes into a [`Receiver`](super::Receiver) and what comes out of it.
 
+use crate::send::Seg;
 use crate::seq::Off;
 
 /// What the handshake settled about the path from X.
@@ -65,9 +66,16 @@ impl Part {
     pub fn end(&self, seg: &SegIn) -> Off {
         self.start(seg) + u64::from(self.len(seg)) + u64::from(self.fin)
     }
-    /// True if the segment is kept as it is.
-    pub fn whole(&self, seg: &SegIn) -> bool {
-        self.front == 0 && self.back == 0 && self.fin == seg.fin
+    /// The part of `whole`, the segment as it came, that is kept.
+    pub fn of(&self, whole: &Seg) -> Seg {
+        Seg {
+            start: whole.start + u64::from(self.front),
+            payload_off: whole.payload_off + self.front as u16,
+            len: whole.len - (self.front + self.back) as u16,
+            fin: self.fin,
+            whole: whole.whole && self.front == 0 && self.back == 0 && self.fin == whole.fin,
+            ..*whole
+        }
     }
 }
 
@@ -81,7 +89,8 @@ pub enum Verdict {
     /// Neither payload nor FIN, and acceptable.
     Empty,
     /// A keepalive (RFC 9293 section 3.8.4): just below what X was told. Its garbage byte, if any, is not data. Custody
-    /// empty: forward it with rewritten ACK and timestamps, so that the real peer answers; else X is answered at once.
+    /// empty: forward it with rewritten ACK and timestamps, and pass the real peer's answer on with
+    /// [`Receiver::ack_now`](super::Receiver::ack_now) when it comes; else say that at once.
     Keepalive,
     /// A zero-window probe (RFC 9293 section 3.8.6.1): answered at once with the window as it is now.
     WindowProbe,
@@ -172,8 +181,6 @@ pub struct FrozenReceiver {
     pub ts_recent_s: u32,
     /// Highest TSval of X's.
     pub ts_out: u32,
-    /// rcv_nxt less told_ack, bytes: below 2^14, by the rounding of windows.
-    pub unacked: u16,
     /// Bit 0: the FIN is in, bit 1: ECN-Echo is latched.
     pub flags: u8,
     /// Segments still to be acknowledged one by one.
