@@ -8,6 +8,15 @@ __version__: str
 def reasons() -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
     """(refuse reasons, stop reasons), each a list of (name, sentence) in the order of the codes."""
 
+def bench_engine(flows: int, packets: int, seed: int) -> dict[str, Any]:
+    """Measures the engine, RX to TX without I/O, on the calling thread: the document of `smartwire bench engine --json`.
+
+    Args:
+        flows: connections resident, at least 2; the first half is IPv6.
+        packets: packets in mixed batches; as many again by class.
+        seed: of everything random.
+    """
+
 def profile_names() -> list[str]:
     """Names of the built-in link profiles."""
 

@@ -7,8 +7,10 @@
 //!   house     chores of the thread that owns the ports: page, audit, interfaces, survivors
 //!   pulse     the heartbeat, as long as every thread keeps its promises
 //!   page, events   what others read without touching a worker
+//!   bench     how fast the engine is, without I/O
 //! ```
 
+pub mod bench;
 mod events;
 mod foreign;
 mod house;

@@ -1,0 +1,288 @@
+//! How fast the engine is on this machine: RX to TX without I/O, on one core, with many flows resident.
+//!
+//! ```text
+//!   host     frame ledger (the real one), transmissions and a custody book, as a driver would give the engine
+//!   flows    both ends of every connection: what they sent, got and were told
+//!   traffic  which segment of which flow comes next, written into a frame of the ledger
+//!   report   what came out
+//! ```
+//!
+//! Only the calls of the engine are measured. Writing packets, playing the endpoints and checking every frame that
+//! leaves happen between the measured stretches and are measured apart.
+
+mod flows;
+mod host;
+mod report;
+mod traffic;
+
+use smartwire_engine::{Config, Engine, Now, Rx};
+use smartwire_io::IoError;
+
+use flows::Flows;
+use host::Host;
+pub use report::{Class, Report};
+use traffic::Traffic;
+
+/// Packets that the engine gets at once.
+const BATCH: usize = 64;
+/// Virtual time from packet to packet, ns: 4 million packets per second.
+const GAP_NS: u64 = 250;
+/// Handshakes begun before the first of them is answered.
+const ROUND: u32 = 4096;
+
+/// What to measure.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Flows to be resident; the first half is IPv6.
+    pub flows: u32,
+    /// Packets to measure in mixed batches; about as many again are measured by class.
+    pub packets: u64,
+    /// Of everything random.
+    pub seed: u64,
+}
+
+/// Reads what is measured: nanoseconds, or whatever a test wants to know about the engine's calls.
+pub type Meter = fn() -> u64;
+
+/// A meter of nanoseconds.
+pub fn nanoseconds() -> u64 {
+    use std::sync::OnceLock;
+    use std::time::Instant;
+    static ORIGIN: OnceLock<Instant> = OnceLock::new();
+    ORIGIN.get_or_init(Instant::now).elapsed().as_nanos() as u64
+}
+
+/// Builds up the flows, uses each of them, and measures.
+///
+/// # Errors
+/// One sentence: no memory, an engine that refuses the configuration, or flows that did not behave.
+pub fn run(plan: &Plan, meter: Meter) -> Result<Report, IoError> {
+    let mut bench = Bench::new(plan, meter)?;
+    bench.establish()?;
+    bench.use_each()?;
+    bench.mixed(plan.packets / 8);
+    let warm = bench.spent;
+    bench.mixed(plan.packets);
+    bench.report.mixed(bench.spent.since(&warm));
+    bench.by_class(plan.packets);
+    bench.settle()?;
+    bench.finish()
+}
+
+/// Sums of what the meter said.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Spent {
+    packets: u64,
+    rx: u64,
+    timers: u64,
+    generator: u64,
+}
+
+impl Spent {
+    fn since(&self, before: &Spent) -> Spent {
+        Spent {
+            packets: self.packets - before.packets,
+            rx: self.rx - before.rx,
+            timers: self.timers - before.timers,
+            generator: self.generator - before.generator,
+        }
+    }
+}
+
+struct Bench {
+    meter: Meter,
+    engine: Engine,
+    host: Host,
+    flows: Flows,
+    traffic: Traffic,
+    now: u64,
+    spent: Spent,
+    report: Report,
+}
+
+impl Bench {
+    fn new(plan: &Plan, meter: Meter) -> Result<Bench, IoError> {
+        if plan.flows < 2 {
+            return Err(IoError::new("A measurement needs at least 2 flows: give --flows 2 or more."));
+        }
+        let cfg = Config {
+            max_flows: plan.flows,
+            max_active: plan.flows.min(1 << 17),
+            max_subscribers: plan.flows / flows::PER_SUBSCRIBER + 2,
+            max_segments: 1 << 17,
+            mtu: 1600,
+            ..Config::default()
+        };
+        // The generator's memory first, so that what grows afterwards is the engine's.
+        let flows = Flows::new(plan.flows, plan.seed);
+        let host = Host::new(1 << 17, plan.flows)?;
+        let engine = Engine::new(cfg, plan.seed).map_err(|e| IoError::new(e.to_string()))?;
+        Ok(Bench {
+            meter,
+            engine,
+            host,
+            traffic: Traffic::new(plan.seed),
+            flows,
+            now: 1_000_000_000,
+            spent: Spent::default(),
+            report: Report { flows: plan.flows, ..Report::default() },
+        })
+    }
+
+    /// Hands a batch to the engine, measures, and lets the endpoints have what comes out.
+    fn batch(&mut self, rx: &[Rx]) -> u64 {
+        let now = Now(self.now);
+        let start = (self.meter)();
+        self.engine.on_rx(now, rx, &mut self.host);
+        let middle = (self.meter)();
+        self.engine.on_time(now, &mut self.host);
+        let end = (self.meter)();
+        self.spent.packets += rx.len() as u64;
+        self.spent.rx += middle - start;
+        self.spent.timers += end - middle;
+        self.traffic.deliver(self.now, &mut self.host, &mut self.flows, &mut self.report);
+        self.spent.generator += (self.meter)() - end;
+        self.now += rx.len().max(1) as u64 * GAP_NS;
+        middle - start
+    }
+
+    /// Opens every connection: IPv6 first, with the memory that it takes.
+    fn establish(&mut self) -> Result<(), IoError> {
+        let (all, v6) = (self.flows.count(), self.flows.v6_count());
+        let resident = report::resident_bytes();
+        self.handshakes(0, v6);
+        self.report.memory(report::resident_bytes().saturating_sub(resident), v6);
+        self.handshakes(v6, all);
+        self.report.handshakes(self.spent, all);
+        let optimized = self.engine.stats().optimized;
+        if optimized != u64::from(all) {
+            let refused = self.engine.stats().refused;
+            return Err(IoError::new(format!(
+                "Only {optimized} of {all} connections are optimized (refused, by code: {refused:?})."
+            )));
+        }
+        Ok(())
+    }
+
+    /// SYN, SYN-ACK after the internet's round trip, ACK after the radio's, of the flows `from..to`.
+    fn handshakes(&mut self, from: u32, to: u32) {
+        let mut first = from;
+        while first < to {
+            let last = to.min(first + ROUND);
+            let begun = self.now;
+            for (step, wait) in [(traffic::Step::Syn, 0), (traffic::Step::SynAck, 30), (traffic::Step::Ack, 50)] {
+                self.now = self.now.max(begun + wait * 1_000_000);
+                let mut flow = first;
+                while flow < last {
+                    let began = (self.meter)();
+                    let rx: Vec<Rx> = (flow..last.min(flow + BATCH as u32))
+                        .map(|f| self.traffic.handshake(step, f, self.now, &mut self.host, &mut self.flows))
+                        .collect();
+                    self.spent.generator += (self.meter)() - began;
+                    flow += BATCH as u32;
+                    self.batch(&rx);
+                }
+            }
+            first = last;
+        }
+    }
+
+    /// One data segment on every connection, acknowledged by both.
+    fn use_each(&mut self) -> Result<(), IoError> {
+        let mut rx = Vec::with_capacity(BATCH);
+        for flow in 0..self.flows.count() {
+            // Acknowledgements that are due come first.
+            while rx.len() < BATCH && self.traffic.ack_is_due(self.now) {
+                rx.extend(self.traffic.ack(self.now, &mut self.host, &mut self.flows));
+            }
+            if rx.len() >= BATCH {
+                self.batch(&rx);
+                rx.clear();
+            }
+            rx.extend(self.traffic.data(flow, self.now, &mut self.host, &mut self.flows));
+        }
+        self.batch(&rx);
+        self.settle()?;
+        self.report.used = self.flows.acknowledged_early();
+        if self.report.used != self.flows.count() {
+            return Err(IoError::new(format!(
+                "Only {} of {} connections had their data acknowledged by the engine.",
+                self.report.used,
+                self.flows.count()
+            )));
+        }
+        Ok(())
+    }
+
+    /// Two thirds data, one third acknowledgements, as they come.
+    fn mixed(&mut self, packets: u64) {
+        let goal = self.spent.packets + packets;
+        let mut rx = Vec::with_capacity(BATCH);
+        while self.spent.packets < goal {
+            let began = (self.meter)();
+            while rx.len() < BATCH {
+                rx.extend(self.traffic.next(self.now, &mut self.host, &mut self.flows).map(|(_, rx)| rx));
+            }
+            self.spent.generator += (self.meter)() - began;
+            self.batch(&rx);
+            rx.clear();
+        }
+    }
+
+    /// The same packets in batches of one class each.
+    fn by_class(&mut self, packets: u64) {
+        let goal = self.spent.packets + packets;
+        let before = self.spent;
+        let mut bins: [Vec<Rx>; Class::COUNT] = std::array::from_fn(|_| Vec::with_capacity(BATCH));
+        while self.spent.packets < goal {
+            let Some((class, rx)) = self.traffic.next(self.now, &mut self.host, &mut self.flows) else { continue };
+            bins[class as usize].push(rx);
+            if bins[class as usize].len() == BATCH {
+                let rx = std::mem::take(&mut bins[class as usize]);
+                let spent = self.batch(&rx);
+                self.report.class(class, BATCH as u64, spent);
+                bins[class as usize] = rx;
+                bins[class as usize].clear();
+            }
+        }
+        self.report.timers(self.spent.since(&before));
+        for bin in bins {
+            self.batch(&bin);
+        }
+    }
+
+    /// Lets virtual time pass until everything sent has arrived.
+    fn settle(&mut self) -> Result<(), IoError> {
+        let limit = self.now + 60_000_000_000;
+        while self.now < limit {
+            let mut rx = Vec::with_capacity(BATCH);
+            while rx.len() < BATCH && self.traffic.ack_is_due(self.now) {
+                rx.extend(self.traffic.ack(self.now, &mut self.host, &mut self.flows));
+            }
+            let idle = rx.is_empty();
+            self.batch(&rx);
+            if idle {
+                if self.traffic.quiet() && self.host.kept() == 0 {
+                    return Ok(());
+                }
+                self.now += 1_000_000;
+            }
+        }
+        Err(IoError::new(format!(
+            "The engine still holds {} frames a minute after the last packet.",
+            self.host.kept()
+        )))
+    }
+
+    fn finish(mut self) -> Result<Report, IoError> {
+        let behind = self.flows.not_delivered();
+        if behind > 0 {
+            return Err(IoError::new(format!("{behind} connections did not get all of their data.")));
+        }
+        let stats = self.engine.stats();
+        self.report.retransmitted = stats.retransmitted;
+        self.report.probes = stats.probes;
+        self.report.generator(self.spent);
+        Ok(self.report)
+    }
+}
