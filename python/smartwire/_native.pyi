@@ -94,8 +94,27 @@ class Wire:
     def news(self) -> list[str]:
         """Ports that went down or came back since the last call, a sentence each without a full stop."""
 
+    def capture(
+        self, path: PathLike[str], target: dict[str, Any], *, snap: int = 262144, packets: int | None = None
+    ) -> None:
+        """Captures the target's frames, as they come in and as they go out, to a pcapng file until `capture_end`."""
+
+    def captured(self) -> tuple[int, int, bool] | None:
+        """(packets, dropped, done) of the running capture."""
+
+    def capture_end(self) -> tuple[int, int, bool] | None:
+        """Ends the capture; its file is complete then."""
+
     def stop(self) -> None:
         """Opens the copper wire and closes the ports."""
 
 def unwire(access: str, core: str) -> bool:
     """Takes everything of Smartwire off two interfaces; False if nothing was there."""
+
+def replay_journal(path: PathLike[str]) -> dict[str, Any]:
+    """Runs a journal (`Wire(journal=...)`) through an engine in virtual time.
+
+    Returns:
+        identical, first_difference (call number and ns, or None), calls, frames_in, frames_out, bytes_out, digest,
+        duration_s, cut_off, counters.
+    """

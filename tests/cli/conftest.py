@@ -130,6 +130,9 @@ class FakeWire:
     def failed(self) -> str | None:
         return self.error
 
+    def news(self) -> list[str]:
+        return []
+
     def stop(self) -> None:
         self.stopped = True
 

@@ -6,6 +6,7 @@
 mod bench;
 mod emulator;
 mod guard;
+mod journal;
 mod reasons;
 mod wire;
 
@@ -20,6 +21,8 @@ mod _native {
     use super::bench::bench_engine;
     #[pymodule_export]
     use super::emulator::{profile, profile_names, Emulator};
+    #[pymodule_export]
+    use super::journal::replay_journal;
     #[pymodule_export]
     use super::reasons::reasons;
     #[pymodule_export]

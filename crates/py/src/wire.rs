@@ -119,6 +119,34 @@ impl Wire {
         self.wire.news()
     }
 
+    #[pyo3(signature = (path, target, *, snap = 262_144, packets = None))]
+    fn capture(
+        &self,
+        py: Python<'_>,
+        path: PathBuf,
+        target: &Bound<'_, PyDict>,
+        snap: usize,
+        packets: Option<u64>,
+    ) -> PyResult<()> {
+        let select = match self.target(target)?.0 {
+            Target::Wire => worker::Select::All,
+            Target::Subscriber(s) => {
+                let bits = if s.addr.to_ipv4_mapped().is_some() { 128 } else { u32::from(self.subscriber_v6_prefix) };
+                worker::Select::Subscriber(s.addr, bits)
+            }
+            Target::Flow(f) => worker::Select::Flow([(f.access_addr, f.access_port), (f.core_addr, f.core_port)]),
+        };
+        guard::run(py, || self.wire.capture(&path, select, snap, packets.unwrap_or(u64::MAX)))
+    }
+
+    fn captured(&self) -> Option<(u64, u64, bool)> {
+        self.wire.captured().map(|c| (c.packets, c.dropped, c.done))
+    }
+
+    fn capture_end(&self, py: Python<'_>) -> Option<(u64, u64, bool)> {
+        py.detach(|| self.wire.capture_end()).map(|c| (c.packets, c.dropped, c.done))
+    }
+
     fn stop(&self, py: Python<'_>) {
         py.detach(|| self.wire.stop());
     }

@@ -24,13 +24,20 @@ struct Counted {
 pub(crate) struct Foreign {
     steer: Arc<Steer>,
     counted: HashMap<SubscriberKey, Counted>,
+    news: Vec<(SubscriberKey, u64, u64)>,
     read_at: Now,
     sync_at: Now,
 }
 
 impl Foreign {
     pub(crate) fn new(steer: Arc<Steer>) -> Foreign {
-        Foreign { steer, counted: HashMap::with_capacity(MOST), read_at: Now(0), sync_at: Now(0) }
+        Foreign {
+            steer,
+            counted: HashMap::with_capacity(MOST),
+            news: Vec::with_capacity(MOST),
+            read_at: Now(0),
+            sync_at: Now(0),
+        }
     }
 
     /// When there is something to read next.
@@ -38,24 +45,24 @@ impl Foreign {
         (!self.counted.is_empty()).then_some(self.read_at)
     }
 
-    /// Tells the engine what was counted since the last time.
-    pub(crate) fn tell(&mut self, now: Now, engine: &mut Engine) {
+    /// What was counted since the last time, per subscriber, if it is time to look.
+    pub(crate) fn read(&mut self, now: Now, engine: &Engine) -> std::vec::Drain<'_, (SubscriberKey, u64, u64)> {
         if now >= self.sync_at {
             self.sync_at = now.after_ns(SYNC_NS);
             self.sync(engine);
         }
-        if now < self.read_at || self.counted.is_empty() {
-            return;
-        }
-        self.read_at = now.after_ns(READ_NS);
-        for (&who, c) in &mut self.counted {
-            let bytes = self.steer.foreign_read(c.slot);
-            let (down, up) = (bytes.down.wrapping_sub(c.last.down), bytes.up.wrapping_sub(c.last.up));
-            c.last = bytes;
-            if down | up != 0 {
-                engine.foreign_traffic(now, who, down, up);
+        if now >= self.read_at && !self.counted.is_empty() {
+            self.read_at = now.after_ns(READ_NS);
+            for (&who, c) in &mut self.counted {
+                let bytes = self.steer.foreign_read(c.slot);
+                let (down, up) = (bytes.down.wrapping_sub(c.last.down), bytes.up.wrapping_sub(c.last.up));
+                c.last = bytes;
+                if down | up != 0 {
+                    self.news.push((who, down, up));
+                }
             }
         }
+        self.news.drain(..)
     }
 
     fn sync(&mut self, engine: &Engine) {

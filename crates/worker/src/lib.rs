@@ -5,6 +5,7 @@
 //!   single    the loop of one worker
 //!   seat      an engine with its orders, events, counters and foreign traffic
 //!   house     chores of the thread that owns the ports: page, audit, interfaces, survivors
+//!   journal, tap   what an engine is given and does, recorded for a replay or captured for a person (watch: both)
 //!   pulse     the heartbeat, as long as every thread keeps its promises
 //!   page, events   what others read without touching a worker
 //!   bench     how fast the engine is, without I/O
@@ -14,6 +15,7 @@ pub mod bench;
 mod events;
 mod foreign;
 mod house;
+mod journal;
 mod open;
 mod options;
 mod page;
@@ -21,9 +23,13 @@ mod pulse;
 mod seat;
 mod single;
 mod survivors;
+mod tap;
+mod watch;
 mod wire;
 
+pub use journal::{replay_journal, Replayed};
 pub use open::{unwire, About};
 pub use options::{default_frames, IoChoice, Options};
 pub use seat::{subscriber_of, Order, Verb, MOST_ROWS};
+pub use tap::{Captured, Select};
 pub use wire::Wire;

@@ -10,6 +10,9 @@ use smartwire_engine::{Engine, FlowInfo, FlowKey, Io, Now, Rx, Stats, Subscriber
 
 use crate::events::EventRing;
 use crate::foreign::Foreign;
+use crate::journal::{Call, Journal};
+use crate::tap::Tap;
+use crate::watch::Watch;
 
 /// How often an engine's counters are copied out.
 const PUBLISH_NS: u64 = 50_000_000;
@@ -24,6 +27,8 @@ pub(crate) enum Ask {
     Flows(SyncSender<Vec<FlowInfo>>),
     /// All subscribers (the first [`MOST_ROWS`]).
     Subscribers(SyncSender<Vec<SubscriberInfo>>),
+    /// Let this tap see everything from now on, or none any more.
+    Tap(Option<Tap>, SyncSender<()>),
     /// The copper wire was open.
     Opened,
 }
@@ -77,6 +82,7 @@ pub(crate) struct Seat {
     published: Arc<Published>,
     publish_at: Now,
     foreign: Foreign,
+    watch: Watch,
 }
 
 impl Seat {
@@ -86,8 +92,10 @@ impl Seat {
         events: Arc<Mutex<EventRing>>,
         published: Arc<Published>,
         foreign: Foreign,
+        journal: Option<Journal>,
     ) -> Seat {
-        Seat { engine, asks, events, published, publish_at: Now(0), foreign }
+        let watch = Watch { journal, tap: None };
+        Seat { engine, asks, events, published, publish_at: Now(0), foreign, watch }
     }
 
     /// Everything that an engine does at one instant.
@@ -95,19 +103,26 @@ impl Seat {
         while let Ok(ask) = self.asks.try_recv() {
             self.answer(now, ask, io);
         }
-        self.engine.on_rx(now, rx, io);
-        self.foreign.tell(now, &mut self.engine);
-        self.engine.on_time(now, io);
+        if !rx.is_empty() {
+            self.watch.call(&mut self.engine, now, Call::Rx(rx), io);
+        }
+        for (who, down, up) in self.foreign.read(now, &self.engine) {
+            self.watch.call(&mut self.engine, now, Call::Foreign(who, down, up), io);
+        }
+        self.watch.call(&mut self.engine, now, Call::Time, io);
         self.log_events();
         if now >= self.publish_at {
             self.publish();
             self.publish_at = now.after_ns(PUBLISH_NS);
+            if let Some(tap) = &mut self.watch.tap {
+                tap.flush();
+            }
         }
     }
 
     /// The copper wire was open: forget what can't be certain any more.
     pub(crate) fn opened<I: Io>(&mut self, now: Now, io: &mut I) {
-        self.engine.wire_opened(now, io);
+        self.watch.call(&mut self.engine, now, Call::Opened, io);
     }
 
     /// When [`Seat::step`] must be called next, frames or not.
@@ -129,6 +144,10 @@ impl Seat {
             Ask::Subscribers(reply) => {
                 let _ = reply.try_send(self.engine.subscribers().take(MOST_ROWS).collect());
             }
+            Ask::Tap(tap, reply) => {
+                self.watch.tap = tap;
+                let _ = reply.try_send(());
+            }
             Ask::Opened => self.opened(now, io),
         }
     }
@@ -142,7 +161,7 @@ impl Seat {
                 Verb::Bypass => Command::Bypass { target, deadline },
                 Verb::Resume => Command::Resume { target },
             };
-            concerned += self.engine.command(now, command, io);
+            concerned += self.watch.call(&mut self.engine, now, Call::Command(command), io);
         }
         concerned
     }

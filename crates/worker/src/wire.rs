@@ -2,6 +2,7 @@
 
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
+use std::path::Path;
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender, SyncSender};
@@ -16,12 +17,14 @@ use smartwire_io::IoError;
 use crate::events::EventRing;
 use crate::foreign::Foreign;
 use crate::house::{House, EXTRA};
+use crate::journal::Journal;
 use crate::open::{self, About, Opened};
 use crate::options::Options;
 use crate::page::Page;
 use crate::pulse::Pulse;
 use crate::seat::{Ask, Order, Published, Seat};
 use crate::single::Single;
+use crate::tap::{Capture, Captured, Select};
 
 /// How long an answer may take before the wire is said to hang.
 const ANSWER: Duration = Duration::from_secs(5);
@@ -41,6 +44,7 @@ pub struct Wire {
     threads: Mutex<Vec<JoinHandle<()>>>,
     failed: Arc<Mutex<Option<String>>>,
     news: Arc<Mutex<Vec<String>>>,
+    capture: Mutex<Option<Capture>>,
 }
 
 impl Wire {
@@ -62,8 +66,17 @@ impl Wire {
         let wake = Arc::new(Wake::new()?);
         let (asks, from_outside) = mpsc::channel();
         let published = Arc::new(Published::default());
-        let engine = engine(options, &about)?;
-        let seat = Seat::new(engine, from_outside, events, published.clone(), Foreign::new(steer.clone()));
+        let (config, seed) = (engine_config(options, &about), options.seed.unwrap_or_else(fresh_seed));
+        let journal = match &options.journal {
+            Some(path) => {
+                let keepable = driver.frames.budget().1;
+                Some(Journal::create(path, &config, seed, driver.frames.chunk(), keepable, news.clone())?)
+            }
+            None => None,
+        };
+        let engine = Engine::new(config, seed).map_err(|e| IoError::new(e.to_string()))?;
+        let foreign = Foreign::new(steer.clone());
+        let seat = Seat::new(engine, from_outside, events, published.clone(), foreign, journal);
         let house = House::new(page, steer.clone(), vec![published.clone()], about.ports.clone(), news.clone());
         let stop = Arc::new(AtomicBool::new(false));
         let pulse = Pulse::start(steer.heartbeat().clone(), 1)?;
@@ -73,7 +86,7 @@ impl Wire {
         let failed = Arc::new(Mutex::new(None));
         let thread = spawn("wire", failed.clone(), move || single.run())?;
         let desks = vec![Desk { asks, wake, published }];
-        Ok(Wire { about, desks, stop, threads: Mutex::new(vec![thread]), failed, news })
+        Ok(Wire { about, desks, stop, threads: Mutex::new(vec![thread]), failed, news, capture: Mutex::new(None) })
     }
 
     /// What was chosen.
@@ -130,6 +143,33 @@ impl Wire {
         }
     }
 
+    /// Captures what is selected to `path` (pcapng, an interface per port with directions) until
+    /// [`Wire::capture_end`]: at most `snap` bytes of each frame, at most `most` frames.
+    ///
+    /// # Errors
+    /// The file can't be written, or a capture is running.
+    pub fn capture(&self, path: &Path, select: Select, snap: usize, most: u64) -> Result<(), IoError> {
+        let mut running = self.capture.lock().unwrap_or_else(PoisonError::into_inner);
+        if running.is_some() {
+            return Err(IoError::new("A capture of this wire is running already: end it first."));
+        }
+        let capture = running.insert(Capture::create(path, &self.about.ports, select, snap, most)?);
+        self.ask(|reply| Ask::Tap(capture.tap(), reply)).map(|_| ())
+    }
+
+    /// How far the running capture is; `None`: there is none.
+    pub fn captured(&self) -> Option<Captured> {
+        self.capture.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(Capture::captured)
+    }
+
+    /// Ends the capture; the file is complete when it returns.
+    pub fn capture_end(&self) -> Option<Captured> {
+        let capture = self.capture.lock().unwrap_or_else(PoisonError::into_inner).take()?;
+        // A wire that has stopped has no taps left.
+        let _ = self.ask(|reply| Ask::Tap(None, reply));
+        Some(capture.captured())
+    }
+
     fn ask<T>(&self, make: impl Fn(SyncSender<T>) -> Ask) -> Result<Vec<T>, IoError> {
         let gone = || IoError::new(self.failed().unwrap_or_else(|| "The wire has stopped.".into()));
         let mut answers: Vec<Receiver<T>> = Vec::with_capacity(self.desks.len());
@@ -149,14 +189,12 @@ impl Drop for Wire {
     }
 }
 
-fn engine(options: &Options, about: &About) -> Result<Engine, IoError> {
-    let config = Config {
+fn engine_config(options: &Options, about: &About) -> Config {
+    Config {
         max_segments: about.frames.max(16),
         mtu: about.mtu.clamp(576, 9216) as u16,
         ..options.engine.clone()
-    };
-    let seed = options.seed.unwrap_or_else(fresh_seed);
-    Engine::new(config, seed).map_err(|e| IoError::new(e.to_string()))
+    }
 }
 
 /// A number that nobody else knows: the seed of the flow tables' hash.

@@ -25,6 +25,8 @@ def live(wire: Any, service: Service, info: dict[str, Any], asked: threading.Eve
     last = service.stats.read()
     with Live(auto_refresh=False, transient=True) as screen:
         while not asked.wait(1.0) and not wire.failed():
+            for news in wire.news():
+                screen.console.print(news)
             sample = service.stats.read()
             subscribers = wire.subscribers()
             screen.update(page(report(info, last, sample), subscribers), refresh=True)

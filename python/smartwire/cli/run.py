@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @command(
     "run",
-    synopsis=["smartwire run ACCESS CORE [--io auto|xdp|packet] [--workers N] [--observe] [--name NAME]"],
+    synopsis=["smartwire run ACCESS CORE [--io auto|xdp|packet] [--workers N] [--observe] [--mend] [--name NAME]"],
     examples=[
         ("smartwire run eth1 eth2", "Subscribers behind eth1, the internet behind eth2"),
         ("smartwire run eth1 eth2 --mend", "The same, switching off by itself the offloads that are in the way"),
@@ -44,6 +44,21 @@ if TYPE_CHECKING:
 @click.option("--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="Threads that optimize.")
 @click.option("--observe", is_flag=True, help="Watch and count, never touch a packet.")
 @click.option("--mend", is_flag=True, help="Switch off offloads that are in the way (restored on leaving).")
+@click.option(
+    "--fill-checksums",
+    is_flag=True,
+    help="Complete the checksums that virtual neighbours leave undone (never needed on a real link).",
+)
+@click.option(
+    "--frames",
+    type=click.IntRange(256, 1 << 24),
+    help="Packet buffers (default: a sixteenth of the free memory, at most 131072).",
+)
+@click.option(
+    "--max-flows",
+    type=click.IntRange(16, 1 << 26),
+    help="Connections that may be optimized at a time (default: 262144).",
+)
 @click.option("--name", help="What to call this wire (default: ACCESS-CORE).")
 @click.option("--limit", type=DURATION, default="60s", show_default=True, help="How long leaving may take.")
 @click.option(
@@ -135,6 +150,8 @@ def serve(
         mode = ", observing only" if options["observe"] else ""
         what = f"{access} (access) = {core} (core), {about['io']}{mode}"
         click.echo(f"packets flow: {what}; Ctrl-C drains and leaves")
+        for reason in about.get("why", []):
+            click.echo(f"not used: {reason}", err=True)
         sys.stdout.flush()
         watch(wire, service, info, every, asked)
         status = leave(wire, service, limit, urgent)
@@ -159,6 +176,8 @@ def watch(wire: Any, service: Service, info: dict[str, Any], every: float, asked
         while not asked.wait(0.5):
             if sentence := wire.failed():
                 raise Error(sentence)
+            for news in wire.news():
+                click.echo(news, err=True)
             if time.monotonic() >= next_line:
                 sample = service.stats.read()
                 click.echo(line(report(info, last, sample)))

@@ -46,7 +46,8 @@ class Server:
 
     def serve(self, client: socket.socket) -> None:
         """Answers one client until it leaves."""
-        with client, client.makefile("rw", encoding="utf-8") as stream, contextlib.suppress(OSError, ValueError):
+        # Outermost, because closing the stream of a client that has left fails too.
+        with contextlib.suppress(OSError, ValueError), client, client.makefile("rw", encoding="utf-8") as stream:
             while line := stream.readline(LONGEST_REQUEST):
                 for document in self.answer(line):
                     stream.write(json.dumps(document) + "\n")

@@ -30,6 +30,15 @@ class Wire(Protocol):
     def drained(self) -> bool:
         """True when nothing is optimized any more."""
 
+    def capture(self, path: Path, target: dict[str, Any], *, snap: int, packets: int | None) -> None:
+        """Begins to capture to a file."""
+
+    def captured(self) -> tuple[int, int, bool] | None:
+        """(packets, dropped, done) of the running capture."""
+
+    def capture_end(self) -> tuple[int, int, bool] | None:
+        """Ends the capture; its file is complete then."""
+
 
 class Service:
     """The handlers of a wire's control socket.
@@ -53,6 +62,8 @@ class Service:
             "drain": self.drain,
             "bypass": self.drain,
             "resume": self.resume,
+            "capture": self.capture,
+            "capture-end": self.capture_end,
         }
 
     def flows(self, request: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -97,6 +108,29 @@ class Service:
             ended = [e.kind for e in self.ring.read(mark) if within(vars_of(e), target)]
             handed, reset = ended.count("handed-back"), ended.count("reset")
         return {"flows": concerned, "handed_back": handed, "reset": reset, "seconds": round(seconds, 3)}
+
+    def capture(self, request: dict[str, Any]) -> Generator[dict[str, Any], None, dict[str, Any]]:
+        """Captures a target's frames to a file until it has enough, or somebody else ends it, or the client leaves."""
+        seconds, packets = request.get("seconds"), request.get("packets")
+        self.wire.capture(Path(request["file"]), request["target"], snap=request.get("snap", 1 << 18), packets=packets)
+        end = time.monotonic() + seconds if seconds is not None else None
+        last = (0, 0, False)
+        try:
+            while (now := self.wire.captured()) is not None:
+                last = now
+                if now[2] or (end is not None and time.monotonic() >= end):
+                    break
+                yield {"packets": now[0], "dropped": now[1]}
+                time.sleep(POLL_S)
+        finally:
+            last = self.wire.capture_end() or last
+        return {"packets": last[0], "dropped": last[1]}
+
+    def capture_end(self, request: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        """Ends the running capture."""
+        yield from ()
+        packets, dropped, _ = self.wire.capture_end() or (0, 0, False)
+        return {"packets": packets, "dropped": dropped}
 
     def left(self, target: dict[str, Any]) -> int:
         """Connections of the target that are still optimized or draining."""

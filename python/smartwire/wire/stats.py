@@ -18,9 +18,13 @@ offset bytes   content
 ====== ======= ====================================================================================
 
 Names: the fields of ``Stats`` in crates/engine/src/stats.rs as they are (summed over workers); ``refused.REASON`` and
-``stopped.REASON`` with the reason's name; and of the ports ``portN.rx_frames``, ``rx_bytes``, ``tx_frames``,
-``tx_bytes``, ``rx_dropped``, ``tx_dropped``, where port 2k is the access side of pair k and 2k + 1 its core side.
-What a page lacks counts as zero.
+``stopped.REASON`` with the reason's name; of the ports ``portN.rx_frames``, ``rx_bytes``, ``tx_frames``, ``tx_bytes``,
+``rx_dropped`` (``rx_merged`` and ``rx_too_long`` among them), ``tx_dropped`` and ``up`` (0 or 1), where port 2k is the
+access side of pair k and 2k + 1 its core side; of the frame ledger ``frames_total``, which is the sum of
+``frames_free``, ``frames_filled``, ``frames_held``, ``frames_sending`` and ``frames_away``, then ``frames_kept`` of
+``frames_keepable``, and ``ledger_faults`` and ``bad_sends``, which are bugs; of the copper wire ``copper_frames``,
+``copper_bytes``, ``copper_resets``, ``claimed_frames``, ``oversize_frames``, ``no_socket_frames``, how often it
+``opened`` under a live wire, and the earlier process's ``survivors_reset``. What a page lacks counts as zero.
 
 ``events``, a ring:
 
