@@ -9,7 +9,7 @@ def reasons() -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
     """(refuse reasons, stop reasons), each a list of (name, sentence) in the order of the codes."""
 
 def bench_engine(flows: int, packets: int, seed: int) -> dict[str, Any]:
-    """Measures the engine, RX to TX without I/O, on the calling thread: the document of `smartwire bench engine --json`.
+    """Measures the engine without I/O on the calling thread: the document of `smartwire bench engine --json`.
 
     Args:
         flows: connections resident, at least 2; the first half is IPv6.
