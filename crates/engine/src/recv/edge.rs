@@ -45,13 +45,20 @@ impl Receiver {
         let floor = 2 * u64::from(self.params.mss);
         let wish = self.rcv_nxt + u64::from(onward.room / 2);
         let limit = self.rcv_nxt + u64::from(onward.room);
-        (wish.max(ack + floor), limit.max(ack + floor.next_multiple_of(unit)))
+        if self.told_right < ack + floor {
+            (wish.max(ack + floor), limit.max(ack + floor.next_multiple_of(unit)))
+        } else {
+            (wish, limit)
+        }
     }
 
-    /// The edge could grow to `right`, and X would have at least twice as much to send in (Linux asks the same).
+    /// The edge could grow to `right`, X would have at least twice as much to send in (Linux asks the same), and it has
+    /// used up what it had, or nearly.
     pub(super) fn window_update_due(&self, right: Off) -> bool {
-        let growth = right.saturating_sub(self.told_right);
+        let mss = u64::from(self.params.mss);
         let left = self.told_right.saturating_sub(self.rcv_nxt);
-        self.fin.is_none() && growth >= 2 * u64::from(self.params.mss) && growth >= left
+        let growth = right.saturating_sub(self.told_right);
+        let short = left <= (4 * mss).max((self.told_right - self.told_ack) / 2);
+        self.rcv_nxt > 1 && self.fin.is_none() && short && growth >= 2 * mss && growth >= left
     }
 }
