@@ -1,15 +1,57 @@
 //! The engine: what a driver calls.
 
-use crate::api::{Command, Event, FlowKey, Io, Now, Rx, SubscriberKey};
+use smartwire_packet::{csum, icmp};
+
+use crate::admit::{Agreed, Handshakes, HsSegment, Step};
+use crate::api::{Command, Event, EventKind, FlowKey, Io, Now, Rx, Side, SubscriberKey, Target};
 use crate::config::{Config, ConfigError};
 use crate::events::Events;
+use crate::flow::parsed::{self, Parsed, Segment, What};
+use crate::flow::paths::{Answers, Paths};
+use crate::flow::record::{Active, Phase, Record, NONE};
+use crate::flow::refused::Refused;
+use crate::flow::rx::Taken;
+use crate::flow::{Cx, Fate, Flow, Memory, Shared};
+use crate::reason::{RefuseReason, StopReason};
+use crate::recv::OooPool;
+use crate::send::SegPool;
+use crate::slab::Slab;
 use crate::stats::Stats;
+use crate::subscriber::{Next, Subscribers};
+use crate::table::{Hasher, Table};
+use crate::wheel::Wheel;
+
+mod admission;
+mod lifecycle;
+mod orders;
+
+/// Frames that are parsed and looked up together before the first of them is run.
+const BATCH: usize = 64;
+/// Orders that bypass a subscriber or a flow, remembered at once.
+const ORDERS: usize = 1024;
+/// Turns given to one subscriber in a row, a bound on one call.
+const TURNS: u32 = 4096;
+/// A flow whose both ends have closed is kept for late packets this long, ns.
+const LINGER_NS: u64 = 10_000_000_000;
 
 /// The optimizer of one worker. Allocates everything in [`Engine::new`]; `now` must never go back.
 pub struct Engine {
-    cfg: Config,
-    stats: Stats,
-    events: Events,
+    sh: Shared,
+    /// All optimized flows, and beside those that have something outstanding their active state.
+    records: Slab<Record>,
+    actives: Slab<Active>,
+    hasher: Hasher,
+    scope_seed: u64,
+    index: Table,
+    handshakes: Handshakes,
+    answers: Answers,
+    refused: Refused,
+    /// Timers: of active flows by active handle, of idle ones by record, of pacing by subscriber.
+    active_wheel: Wheel,
+    idle_wheel: Wheel,
+    pace_wheel: Wheel,
+    batch: Vec<Parsed>,
+    bypassed: Vec<Target>,
 }
 
 /// What a flow is doing, for people who look.
@@ -68,78 +110,242 @@ impl Engine {
     /// One sentence that says which setting to change.
     pub fn new(cfg: Config, seed: u64) -> Result<Engine, ConfigError> {
         cfg.check()?;
-        let _ = seed;
-        Ok(Engine { cfg, stats: Stats::default(), events: Events::new(8192) })
+        let paths = cfg.max_flows.saturating_mul(2).min(cfg.max_subscribers.saturating_mul(2).saturating_add(1 << 16));
+        Ok(Engine {
+            records: Slab::new(cfg.max_flows),
+            actives: Slab::new(cfg.max_active),
+            hasher: Hasher::new(seed),
+            scope_seed: seed ^ 0x7363_6f70,
+            index: Table::new(cfg.max_flows),
+            handshakes: Handshakes::new(cfg.max_half_open, seed),
+            answers: Answers::new(cfg.max_half_open),
+            refused: Refused::new(cfg.max_half_open.max(1 << 12)),
+            active_wheel: Wheel::new(cfg.max_active),
+            idle_wheel: Wheel::new(cfg.max_flows),
+            pace_wheel: Wheel::new(cfg.max_subscribers),
+            batch: Vec::with_capacity(BATCH),
+            bypassed: Vec::with_capacity(ORDERS),
+            sh: Shared {
+                stats: Stats::default(),
+                events: Events::new(8192),
+                pool: SegPool::new(cfg.max_segments),
+                ooo: OooPool::new(cfg.max_segments),
+                subs: Subscribers::new(&cfg, seed),
+                paths: Paths::new(paths),
+                scratch: vec![0; 1 << 16],
+                ip_id: seed as u16,
+                memory: Memory { frame: 2048, limit: cfg.stream_bytes, rung: 0 },
+                cfg,
+            },
+        })
     }
 
     /// Takes a batch of received frames. All of them belong to the engine afterwards.
     pub fn on_rx<I: Io>(&mut self, now: Now, rx: &[Rx], io: &mut I) {
-        let _ = now;
-        for frame in rx {
-            self.stats.frames_in += 1;
-            self.stats.bytes_in += u64::from(frame.len);
-            self.stats.forwarded += 1;
-            io.send(frame.port.peer(), frame.frame, frame.off, frame.len);
-            io.release(frame.frame);
+        self.sh.memory.look(io.frames(), &self.sh.cfg);
+        let mut batch = std::mem::take(&mut self.batch);
+        for frames in rx.chunks(BATCH) {
+            self.parse(frames, io, &mut batch);
+            self.look_up(&mut batch);
+            for parsed in &batch {
+                if !self.run(now, parsed, io) {
+                    io.release(parsed.rx.frame);
+                }
+            }
         }
+        self.batch = batch;
+        self.gauges();
     }
 
     /// Runs whatever is due. Call it when [`Engine::next_deadline`] has come, and after each batch.
     pub fn on_time<I: Io>(&mut self, now: Now, io: &mut I) {
-        let _ = (now, io);
+        self.sh.memory.look(io.frames(), &self.sh.cfg);
+        while let Some(sub) = self.pace_wheel.pop(now) {
+            self.pump_subscriber(now, sub, io);
+        }
+        while let Some(handle) = self.active_wheel.pop(now) {
+            self.active_timer(now, handle, io);
+        }
+        while let Some(id) = self.idle_wheel.pop(now) {
+            self.idle_timer(now, id, io);
+        }
+        self.gauges();
     }
 
     /// When [`Engine::on_time`] must be called next; `None`: nothing is pending.
     pub fn next_deadline(&self) -> Option<Now> {
-        None
-    }
-
-    /// Carries out an order; returns how many flows it concerned.
-    pub fn command<I: Io>(&mut self, now: Now, command: Command, io: &mut I) -> u32 {
-        let _ = (now, command, io);
-        0
+        let wheels = [&self.pace_wheel, &self.active_wheel, &self.idle_wheel];
+        wheels.into_iter().filter_map(Wheel::next_deadline).min()
     }
 
     /// The oldest event not read yet.
     pub fn poll_event(&mut self) -> Option<Event> {
-        self.events.pop()
+        self.sh.events.pop()
     }
 
     /// Counters and gauges.
     pub fn stats(&self) -> &Stats {
-        &self.stats
+        &self.sh.stats
     }
 
     /// The configuration in force.
     pub fn config(&self) -> &Config {
-        &self.cfg
+        &self.sh.cfg
     }
 
     /// Traffic of a subscriber that passed beside the engine since the last call, in bytes: it fills the same radio
     /// queue.
     pub fn foreign_traffic(&mut self, now: Now, who: SubscriberKey, down_bytes: u64, up_bytes: u64) {
-        let _ = (now, who, down_bytes, up_bytes);
-    }
-
-    /// The copper wire forwarded packets behind the engine's back: nothing it knows is certain any more. Flows without
-    /// custody are let go, the others are reset both ways.
-    pub fn wire_opened<I: Io>(&mut self, now: Now, io: &mut I) {
-        let _ = (now, io);
-        self.stats.wire_opened += 1;
+        self.sh.subs.on_foreign(now, &who, down_bytes, up_bytes);
     }
 
     /// True when no flow is optimized any more: the process may leave.
     pub fn drained(&self) -> bool {
-        true
+        self.records.is_empty()
     }
 
-    /// All flows, in no particular order.
-    pub fn flows(&self) -> impl Iterator<Item = FlowInfo> + '_ {
-        std::iter::empty()
+    // ---- a batch, stage by stage ---------------------------------------------------------------------------------
+
+    /// Parses the frames and asks for the index lines of their flows.
+    fn parse<I: Io>(&mut self, frames: &[Rx], io: &I, batch: &mut Vec<Parsed>) {
+        batch.clear();
+        for rx in frames {
+            self.sh.stats.frames_in += 1;
+            self.sh.stats.bytes_in += u64::from(rx.len);
+            let bytes = parsed::slice(io.bytes(rx.frame), rx.off, rx.len);
+            let parsed = Parsed::new(rx, bytes, &self.hasher, self.scope_seed);
+            if parsed.has_key() {
+                self.index.prefetch(parsed.hash);
+            }
+            batch.push(parsed);
+        }
+        if let Some(rx) = frames.first() {
+            self.sh.memory.frame = (io.bytes(rx.frame).len() as u32).max(64);
+        }
     }
 
-    /// All subscribers, in no particular order.
-    pub fn subscribers(&self) -> impl Iterator<Item = SubscriberInfo> + '_ {
-        std::iter::empty()
+    /// Finds the flows and asks for their active state.
+    fn look_up(&self, batch: &mut [Parsed]) {
+        for parsed in batch.iter_mut().filter(|parsed| parsed.has_key()) {
+            parsed.flow = self.find(parsed.hash, &parsed.key);
+            if let Some(active) = parsed.flow.and_then(|id| self.actives.get(self.records[id].active)) {
+                csum::prefetch_read(active);
+            }
+        }
+    }
+
+    fn find(&self, hash: u64, key: &FlowKey) -> Option<u32> {
+        self.index.find(hash, |id| self.records[id].key == *key)
+    }
+
+    /// Deals with one frame; true if it is held.
+    fn run<I: Io>(&mut self, now: Now, parsed: &Parsed, io: &mut I) -> bool {
+        match parsed.what {
+            What::Segment => return self.segment(now, parsed, io),
+            What::Fragment => self.fragment(now, parsed, io),
+            What::Icmp => self.icmp(now, parsed, io),
+            What::Malformed => self.sh.stats.malformed += 1,
+            What::Other => self.sh.stats.not_tcp += 1,
+        }
+        self.forward(parsed, io);
+        false
+    }
+
+    /// A plain wire.
+    fn forward<I: Io>(&mut self, parsed: &Parsed, io: &mut I) {
+        self.sh.stats.forwarded += 1;
+        self.sh.stats.frames_out += 1;
+        self.sh.stats.bytes_out += u64::from(parsed.rx.len);
+        io.send(parsed.rx.port.peer(), parsed.rx.frame, parsed.rx.off, parsed.rx.len);
+    }
+
+    /// A TCP segment: of an optimized flow, or one that admission must judge.
+    fn segment<I: Io>(&mut self, now: Now, parsed: &Parsed, io: &mut I) -> bool {
+        let bytes = parsed::slice(io.bytes(parsed.rx.frame), parsed.rx.off, parsed.rx.len);
+        let Some(s) = parsed.segment(bytes) else {
+            self.forward(parsed, io);
+            return false;
+        };
+        // Looked up before the batch ran: the flow may be gone since, or have begun.
+        let known = parsed.flow.filter(|id| self.records.get(*id).is_some_and(|rec| rec.key == parsed.key));
+        if let Some(id) = known.or_else(|| self.find(parsed.hash, &parsed.key)) {
+            let taken = self.on_segment(now, id, &s, io);
+            if !taken.again {
+                return taken.kept;
+            }
+        }
+        self.admit(now, parsed, &s, io)
+    }
+
+    /// A segment of an optimized flow.
+    fn on_segment<I: Io>(&mut self, now: Now, id: u32, s: &Segment, io: &mut I) -> Taken {
+        let Some(handle) = self.activate(now, id) else {
+            // No room for active state, and nothing outstanding: step aside.
+            self.hand_back_idle(now, id, StopReason::LowMemory, io);
+            self.sh.stats.frames_out += 1;
+            self.sh.stats.bytes_out += u64::from(s.frame_len);
+            io.send(s.port.peer(), s.frame, s.off, s.frame_len);
+            return Taken::DONE;
+        };
+        let taken = self.with(now, handle, io, |flow, cx| flow.segment(cx, s));
+        self.after(now, handle, taken.fate, io);
+        taken
+    }
+
+    /// Calls `f` with a flow and all that it shares with others.
+    fn with<I: Io, T>(
+        &mut self,
+        now: Now,
+        handle: u32,
+        io: &mut I,
+        f: impl FnOnce(&mut Flow<'_>, &mut Cx<'_, I>) -> T,
+    ) -> T {
+        let act = &mut self.actives[handle];
+        let rec = &mut self.records[act.flow];
+        f(&mut Flow { handle, rec, act }, &mut Cx { now, io, sh: &mut self.sh })
+    }
+
+    /// A fragment of TCP: what it carries can't be followed.
+    fn fragment<I: Io>(&mut self, now: Now, parsed: &Parsed, io: &mut I) {
+        let Some(id) = parsed.flow.and_then(|_| self.find(parsed.hash, &parsed.key)) else {
+            self.sh.stats.not_optimized += 1;
+            if parsed.has_key() && self.refused.add(parsed.hash) {
+                self.refuse(now, &parsed.key, RefuseReason::Fragment);
+            }
+            return;
+        };
+        if let Some(handle) = self.activate(now, id) {
+            self.with(now, handle, io, |flow, cx| flow.begin_drain(cx, StopReason::Fragment, None));
+            self.after(now, handle, Fate::Live, io);
+        }
+    }
+
+    /// An ICMP packet, which may be an error about a flow of ours.
+    fn icmp<I: Io>(&mut self, now: Now, parsed: &Parsed, io: &mut I) {
+        let bytes = parsed::slice(io.bytes(parsed.rx.frame), parsed.rx.off, parsed.rx.len);
+        let Some(error) = icmp::error(bytes, &parsed.layers) else { return };
+        let side = parsed.rx.port.side();
+        let scope = parsed.layers.scope(bytes, self.scope_seed);
+        let Some(key) = crate::flow::icmp::key(&error, side, scope) else { return };
+        let Some(id) = self.find(self.hasher.flow(&key), &key) else { return };
+        if !csum::verify(bytes, &parsed.layers) {
+            return;
+        }
+        if let Some(handle) = self.activate(now, id) {
+            let stream = side.other() as usize;
+            self.with(now, handle, io, |flow, cx| flow.icmp(cx, stream, &error));
+            self.after(now, handle, Fate::Live, io);
+        }
+    }
+
+    /// Gauges that are cheaper read than kept.
+    fn gauges(&mut self) {
+        let stats = &mut self.sh.stats;
+        stats.flows = u64::from(self.records.len());
+        stats.active = u64::from(self.actives.len());
+        stats.half_open = u64::from(self.handshakes.len());
+        stats.half_open_evicted = self.handshakes.evicted();
+        let (pool, ooo) = (&self.sh.pool, &self.sh.ooo);
+        stats.segments = u64::from(pool.capacity() - pool.free()) + u64::from(ooo.capacity() - ooo.free());
     }
 }

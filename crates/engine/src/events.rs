@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use crate::api::Event;
 
 /// Events kept until they are read; when nobody reads, the newest are counted and dropped.
+#[derive(Debug)]
 pub(crate) struct Events {
     queue: VecDeque<Event>,
     limit: usize,

@@ -13,6 +13,7 @@ pub mod api;
 pub mod config;
 pub mod engine;
 mod events;
+mod flow;
 pub mod reason;
 pub mod recv;
 pub mod send;

@@ -221,6 +221,17 @@ impl Sender {
     pub fn wants_to_send(&self, pool: &SegPool, now: Now) -> bool {
         self.next(pool, now, u32::MAX).is_some()
     }
+    /// Queued segments that share bytes with `[start, end)`, for the comparison of their content.
+    pub fn overlapping<'a>(&self, pool: &'a SegPool, start: Off, end: Off) -> impl Iterator<Item = Seg> + 'a {
+        let mut id = self.q.head;
+        std::iter::from_fn(move || {
+            let node = (id != NONE).then(|| pool.at(id))?;
+            id = node.next;
+            Some(node.seg())
+        })
+        .skip_while(move |seg| seg.end() <= start)
+        .take_while(move |seg| seg.start < end)
+    }
     /// Frame memory held, bytes.
     pub fn held(&self) -> u32 {
         self.q.held

@@ -16,7 +16,7 @@
 mod control;
 mod drr;
 pub mod oneway;
-mod pace;
+pub(crate) mod pace;
 mod rate;
 
 use crate::api::{Now, SubscriberKey};

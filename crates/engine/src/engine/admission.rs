@@ -1,0 +1,195 @@
+//! From a handshake to a flow, or to a reason why not.
+
+use smartwire_packet::build::Template;
+use smartwire_packet::tcp::Flags;
+
+use super::*;
+use crate::api::Csum;
+use crate::flow::record::flag;
+use crate::recv::Receiver;
+use crate::send::Sender;
+
+/// What timestamps take from a segment's payload, bytes.
+const TS_BYTES: u16 = 12;
+
+impl Engine {
+    /// A segment of no optimized flow: forwarded untouched, but for the one that makes a flow of it. True if it is held.
+    pub(super) fn admit<I: Io>(&mut self, now: Now, parsed: &Parsed, s: &Segment, io: &mut I) -> bool {
+        let syn = s.flags.contains(Flags::SYN);
+        if syn {
+            self.sh.stats.syns += 1;
+            if !s.flags.contains(Flags::ACK) {
+                self.refused.forget(parsed.hash);
+            }
+        }
+        if let Some(agreed) = self.handshake(now, parsed, s, io) {
+            if let Some(id) = self.open(now, parsed, &agreed, io) {
+                return self.on_segment(now, id, s, io).kept;
+            }
+        }
+        self.sh.stats.not_optimized += 1;
+        self.sh.stats.not_optimized_bytes += u64::from(s.len);
+        self.forward(parsed, io);
+        false
+    }
+
+    /// What the segment means for a handshake.
+    fn handshake<I: Io>(&mut self, now: Now, parsed: &Parsed, s: &Segment, io: &I) -> Option<Agreed> {
+        if self.refused.knows(parsed.hash) {
+            return None;
+        }
+        let bytes = parsed::slice(io.bytes(s.frame), s.off, s.frame_len);
+        if s.csum == Csum::Unverified && !csum::verify(bytes, &s.layers) {
+            self.sh.stats.bad_checksum += 1;
+            return None;
+        }
+        if s.layers.ip_options {
+            self.refuse_once(now, parsed, RefuseReason::IpOptions);
+            return None;
+        }
+        let seg = HsSegment {
+            seq: s.seq,
+            ack: s.ack,
+            flags: s.flags,
+            window: s.window,
+            len: s.len,
+            options: s.options,
+        };
+        match self.handshakes.on_segment(now, &parsed.key, s.port, &seg) {
+            Step::Open(agreed) => return Some(agreed),
+            Step::Refuse(reason) => self.refuse_once(now, parsed, reason),
+            Step::Unknown if !s.flags.contains(Flags::RST) => self.refuse_once(now, parsed, RefuseReason::MidStream),
+            Step::Watch if s.flags.contains(Flags::SYN | Flags::ACK) => self.learn_answer(parsed, s, io),
+            Step::Unknown | Step::Watch => {}
+        }
+        None
+    }
+
+    fn refuse_once(&mut self, now: Now, parsed: &Parsed, reason: RefuseReason) {
+        if self.refused.add(parsed.hash) {
+            self.refuse(now, &parsed.key, reason);
+        }
+    }
+
+    pub(super) fn refuse(&mut self, now: Now, key: &FlowKey, reason: RefuseReason) {
+        self.sh.stats.refused[reason as usize] += 1;
+        self.event(now, key, EventKind::Refused(reason));
+    }
+
+    pub(super) fn event(&mut self, now: Now, key: &FlowKey, kind: EventKind) {
+        if !self.sh.events.push(Event { now, key: *key, kind }) {
+            self.sh.stats.events_lost += 1;
+        }
+    }
+
+    /// Makes a flow of a complete handshake, if nothing speaks against it.
+    fn open<I: Io>(&mut self, now: Now, parsed: &Parsed, agreed: &Agreed, io: &mut I) -> Option<u32> {
+        match self.make(now, parsed, agreed, io) {
+            Ok(id) => Some(id),
+            Err(reason) => {
+                self.refuse_once(now, parsed, reason);
+                None
+            }
+        }
+    }
+
+    fn make<I: Io>(&mut self, now: Now, parsed: &Parsed, agreed: &Agreed, io: &mut I) -> Result<u32, RefuseReason> {
+        let key = &parsed.key;
+        if self.sh.cfg.observe {
+            return Err(RefuseReason::Observing);
+        }
+        let who = parsed::subscriber(key, self.sh.cfg.subscriber_v6_prefix);
+        if self.is_bypassed(key, &who) {
+            return Err(RefuseReason::Bypassed);
+        }
+        if self.sh.memory.rung >= 1 {
+            return Err(RefuseReason::LowMemory);
+        }
+        if self.records.is_full() {
+            return Err(RefuseReason::TableFull);
+        }
+        let [towards_access, towards_core] = self.learn_paths(parsed, agreed, io)?;
+        let Some(sub) = self.sh.subs.open(who) else {
+            self.sh.paths.give(towards_access.0);
+            self.sh.paths.give(towards_core.0);
+            return Err(RefuseReason::TableFull);
+        };
+        let ts = if agreed.ts { TS_BYTES } else { 0 };
+        let mut flags = 0;
+        for (on, bit) in [
+            (agreed.sack, flag::SACK),
+            (agreed.ts, flag::TS),
+            (agreed.ecn, flag::ECN),
+            (agreed.initiator == Side::Core, flag::CORE_CLIENT),
+        ] {
+            flags |= if on { bit } else { 0 };
+        }
+        let mut rec = Record {
+            isn: agreed.isn,
+            path: [towards_access.0, towards_core.0],
+            label: [towards_access.1, towards_core.1],
+            sub,
+            last_ms: (now.0 / 1_000_000) as u32,
+            mss: agreed.mss.map(|mss| mss.saturating_sub(ts).max(1)),
+            shift: agreed.shift,
+            port: [agreed.port[1].peer().0, agreed.port[0].peer().0],
+            flags,
+            ..Record::empty(*key)
+        };
+        let rx = [0, 1].map(|s: usize| {
+            let right = 1 + u64::from(agreed.window[1 - s]);
+            Receiver::new(&rec.recv_params(s), now, 1, 1, right, agreed.ts_val[s])
+        });
+        let tx = [0, 1].map(|s: usize| {
+            let mut tx = Sender::new(&rec.send_params(s), 1, 1 + u64::from(agreed.window[1 - s]));
+            if let Some(rtt) = agreed.rtt_ns[1 - s] {
+                tx.seed_rtt(now, rtt);
+            }
+            tx
+        });
+        rec.freeze(&Active::new(NONE, rx, tx, now));
+        let Ok(id) = self.records.insert(rec) else { unreachable!("not full") };
+        if self.index.insert(parsed.hash, id).is_err() {
+            self.records.remove(id);
+            self.sh.subs.close(sub);
+            self.sh.paths.give(towards_access.0);
+            self.sh.paths.give(towards_core.0);
+            return Err(RefuseReason::TableFull);
+        }
+        self.idle_wheel.arm(now, id, now.after_ns(self.sh.cfg.idle_ns));
+        self.sh.stats.optimized += 1;
+        self.event(now, key, EventKind::Optimizing);
+        Ok(id)
+    }
+
+    /// Headers towards both sides, as path and flow label: those of this segment, and those of the SYN-ACK.
+    fn learn_paths<I: Io>(
+        &mut self,
+        parsed: &Parsed,
+        agreed: &Agreed,
+        io: &I,
+    ) -> Result<[(u32, u32); 2], RefuseReason> {
+        let answer = self.answers.take(parsed.hash).ok_or(RefuseReason::Encapsulation)?;
+        let bytes = parsed::slice(io.bytes(parsed.rx.frame), parsed.rx.off, parsed.rx.len);
+        let template = Template::learn(bytes, &parsed.layers);
+        let Some(path) = template.and_then(|template| self.sh.paths.take(&template)) else {
+            self.sh.paths.give(answer.0);
+            return Err(RefuseReason::Encapsulation);
+        };
+        let third = (path, parsed.layers.flow_label(bytes));
+        // The third segment comes from the initiator and goes towards the other side.
+        Ok(match agreed.initiator {
+            Side::Access => [answer, third],
+            Side::Core => [third, answer],
+        })
+    }
+
+    /// Remembers the headers of a SYN-ACK.
+    fn learn_answer<I: Io>(&mut self, parsed: &Parsed, s: &Segment, io: &I) {
+        let bytes = parsed::slice(io.bytes(s.frame), s.off, s.frame_len);
+        if let Some(template) = Template::learn(bytes, &s.layers) {
+            let label = s.layers.flow_label(bytes);
+            self.answers.put(&mut self.sh.paths, parsed.hash, &template, label);
+        }
+    }
+}

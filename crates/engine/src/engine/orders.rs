@@ -1,0 +1,129 @@
+//! Orders, and what people look at.
+
+use super::*;
+
+impl Engine {
+    /// Carries out an order; returns how many flows it concerned.
+    pub fn command<I: Io>(&mut self, now: Now, command: Command, io: &mut I) -> u32 {
+        match command {
+            Command::Drain { target, deadline } => self.drain(now, &target, deadline, io),
+            Command::Bypass { target, deadline } => {
+                if !self.bypassed.contains(&target) {
+                    if self.bypassed.len() == ORDERS {
+                        self.bypassed.remove(0);
+                    }
+                    self.bypassed.push(target);
+                }
+                self.drain(now, &target, deadline, io)
+            }
+            Command::Resume { target } => {
+                let before = self.bypassed.len();
+                self.bypassed.retain(|order| target != Target::Wire && *order != target);
+                (before - self.bypassed.len()) as u32
+            }
+        }
+    }
+
+    fn drain<I: Io>(&mut self, now: Now, target: &Target, deadline: Now, io: &mut I) -> u32 {
+        let mut count = 0;
+        if let Target::Flow(key) = target {
+            let found = self.find(self.hasher.flow(key), key);
+            found.into_iter().for_each(|id| self.drain_one(now, id, deadline, io));
+            return u32::from(found.is_some());
+        }
+        for id in 0..self.records.end() {
+            let Some(rec) = self.records.get(id) else { continue };
+            let matches = match target {
+                Target::Subscriber(who) => parsed::subscriber(&rec.key, self.sh.cfg.subscriber_v6_prefix) == *who,
+                _ => true,
+            };
+            if matches {
+                count += 1;
+                self.drain_one(now, id, deadline, io);
+            }
+        }
+        count
+    }
+
+    fn drain_one<I: Io>(&mut self, now: Now, id: u32, deadline: Now, io: &mut I) {
+        match self.records[id].active {
+            NONE => self.hand_back_idle(now, id, StopReason::Operator, io),
+            handle => {
+                self.with(now, handle, io, |flow, cx| flow.begin_drain(cx, StopReason::Operator, Some(deadline)));
+                self.after(now, handle, Fate::Live, io);
+            }
+        }
+    }
+
+    pub(super) fn is_bypassed(&self, key: &FlowKey, who: &SubscriberKey) -> bool {
+        self.bypassed.iter().any(|order| match order {
+            Target::Wire => true,
+            Target::Subscriber(subscriber) => subscriber == who,
+            Target::Flow(flow) => flow == key,
+        })
+    }
+
+    /// The copper wire forwarded packets behind the engine's back: nothing it knows is certain any more. Flows without
+    /// custody are let go, the others are reset both ways.
+    pub fn wire_opened<I: Io>(&mut self, now: Now, io: &mut I) {
+        self.sh.stats.wire_opened += 1;
+        for id in 0..self.records.end() {
+            let Some(rec) = self.records.get(id) else { continue };
+            let handle = rec.active;
+            if handle == NONE {
+                self.hand_back_idle(now, id, StopReason::WireOpened, io);
+                continue;
+            }
+            let fate = self.with(now, handle, io, |flow, cx| match flow.act.has_custody() {
+                true => flow.reset_both(cx, StopReason::WireOpened),
+                false => Fate::HandedBack(StopReason::WireOpened),
+            });
+            self.finish(now, handle, fate, io);
+        }
+    }
+
+    /// All flows, in no particular order.
+    pub fn flows(&self) -> impl Iterator<Item = FlowInfo> + '_ {
+        self.records.iter().map(|(_, rec)| {
+            let mode = if rec.phase == Phase::Drain { Mode::Drain } else { Mode::Optimize };
+            let pair = |of: &dyn Fn(usize) -> u64| [of(0), of(1)];
+            match self.actives.get(rec.active) {
+                Some(act) => FlowInfo {
+                    key: rec.key,
+                    mode,
+                    custody: pair(&|s| act.custody_of(s)),
+                    in_flight: pair(&|s| act.tx[s].nxt() - act.tx[s].una()),
+                    delivered: pair(&|s| act.tx[s].una().saturating_sub(1)),
+                    srtt_ns: pair(&|s| act.tx[s].srtt()),
+                    cwnd: pair(&|s| u64::from(act.tx[s].cwnd())),
+                },
+                None => FlowInfo {
+                    key: rec.key,
+                    mode,
+                    custody: [0; 2],
+                    in_flight: [0; 2],
+                    delivered: pair(&|s| rec.delivered(s)),
+                    srtt_ns: pair(&|s| rec.srtt_ns(s)),
+                    cwnd: [0; 2],
+                },
+            }
+        })
+    }
+
+    /// All subscribers, in no particular order.
+    pub fn subscribers(&self) -> impl Iterator<Item = SubscriberInfo> + '_ {
+        self.sh.subs.iter().map(|(sub, key, flows)| {
+            let gauges = self.sh.subs.gauges(sub);
+            let of = |get: fn(&crate::subscriber::Gauges) -> u64| gauges.as_ref().map_or(0, get);
+            SubscriberInfo {
+                key,
+                flows,
+                in_flight: of(|g| g.in_flight),
+                budget: of(|g| g.budget),
+                rate: of(|g| g.rate),
+                min_rtt_ns: of(|g| g.min_rtt_ns),
+                rtt_ns: of(|g| g.rtt_ns),
+            }
+        })
+    }
+}

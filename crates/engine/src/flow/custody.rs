@@ -1,0 +1,56 @@
+//! The custody book: what remains in the path when the engine is gone reads there which flows must be reset.
+//!
+//! Written before the packet that creates custody, at the end of custody, and every 100 ms of progress between: the
+//! copper wire resets with the numbers of the very segment that it answers, so the numbers in the book need not be exact.
+
+use super::record::{flag, NONE};
+use super::{Cx, Flow};
+use crate::api::{CustodyMark, Io};
+
+/// How old the numbers in the book may grow, ns.
+const REFRESH_NS: u64 = 100_000_000;
+
+impl Flow<'_> {
+    /// Reserves a place in the book before custody can begin; without one nothing is acknowledged early.
+    pub(crate) fn claim<I: Io>(&mut self, cx: &mut Cx<'_, I>, s: usize) {
+        if self.rec.entry == NONE && self.act.rx[s].rcv_nxt() > self.act.tx[s].una() {
+            match cx.io.custody_claim(&self.rec.key) {
+                Some(entry) => self.rec.entry = entry,
+                None => self.act.no_book = true,
+            }
+        }
+    }
+
+    /// Brings the book and the gauges up to date with the custody that there is now, or is about to be.
+    pub(crate) fn mark<I: Io>(&mut self, cx: &mut Cx<'_, I>) {
+        let custody = self.act.custody_of(0) + self.act.custody_of(1);
+        let stats = &mut cx.sh.stats;
+        stats.custody_bytes = stats.custody_bytes + custody - self.act.custody;
+        if self.act.custody == 0 && custody > 0 {
+            self.act.progress = [cx.now; 2];
+        }
+        self.act.custody = custody;
+        let marked = self.rec.has(flag::MARKED);
+        let stale = custody > 0 && cx.now.since(self.act.marked_at) >= REFRESH_NS;
+        if (custody > 0) == marked && !stale {
+            return;
+        }
+        if self.rec.entry != NONE {
+            let mark = self.custody_mark(cx, custody > 0);
+            cx.io.custody_write(self.rec.entry, &mark);
+        }
+        self.act.marked_at = cx.now;
+        self.rec.flags = if custody > 0 { self.rec.flags | flag::MARKED } else { self.rec.flags & !flag::MARKED };
+    }
+
+    fn custody_mark<I: Io>(&self, cx: &Cx<'_, I>, custody: bool) -> CustodyMark {
+        let (rec, act) = (&*self.rec, &*self.act);
+        CustodyMark {
+            custody,
+            rcv_nxt: [0, 1].map(|side: usize| rec.wire(1 - side, act.tx[1 - side].una())),
+            snd_nxt: [0, 1].map(|side: usize| rec.wire(side, act.rx[side].rcv_nxt())),
+            macs: [0, 1].map(|side: usize| cx.sh.paths.get(rec.path[side]).macs()),
+            port: rec.port,
+        }
+    }
+}

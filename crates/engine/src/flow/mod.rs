@@ -1,0 +1,167 @@
+//! An optimized flow: two receivers, two senders, and the packets that pass between them.
+//!
+//! ```text
+//!   rx        a segment arrives: checksum, verdict of the receiver, ACK to the sender, data into custody
+//!   out       what leaves: data in its own frame, ACKs, probes, resets
+//!   compose   the header of anything that leaves
+//!   close     RST, SYN, FIN
+//!   drain     the way out: DRAIN, the stop predicate, the hand-back
+//!   timers    what is due without a packet
+//!   icmp      path MTU
+//!   record    the memory of a flow, idle and active
+//! ```
+//!
+//! Everywhere, stream `s` is the one that runs from side `s` (0 access, 1 core): `rx[s]` faces its source and `tx[s]` the
+//! other side. A packet towards side `t` carries bytes of stream `1 - t` and acknowledges stream `t`.
+
+pub(crate) mod close;
+pub(crate) mod compose;
+pub(crate) mod custody;
+pub(crate) mod drain;
+pub(crate) mod icmp;
+pub(crate) mod out;
+pub(crate) mod parsed;
+pub(crate) mod paths;
+pub(crate) mod record;
+pub(crate) mod refused;
+pub(crate) mod rx;
+pub(crate) mod timers;
+
+use crate::api::{Event, EventKind, FrameId, Io, Now, Port};
+use crate::config::Config;
+use crate::events::Events;
+use crate::reason::StopReason;
+use crate::recv::{OooPool, Onward};
+use crate::send::SegPool;
+use crate::stats::Stats;
+use crate::subscriber::Subscribers;
+use parsed::Segment;
+use paths::Paths;
+use record::{Active, Record};
+
+/// What all flows share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub cfg: Config,
+    pub stats: Stats,
+    pub events: Events,
+    pub pool: SegPool,
+    pub ooo: OooPool,
+    pub subs: Subscribers,
+    pub paths: Paths,
+    /// Where packets that are not whole are built.
+    pub scratch: Vec<u8>,
+    /// Identification of the next IPv4 packet of our own.
+    pub ip_id: u16,
+    pub memory: Memory,
+}
+
+/// How much frame memory there is, as of this batch.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Memory {
+    /// Size of a buffer, bytes.
+    pub frame: u32,
+    /// Bytes of frame memory that one stream may fill: what is free now, shared by the thresholds of all (Choudhury and
+    /// Hahne, "Dynamic queue length thresholds", 1998), at most the configured limit.
+    pub limit: u32,
+    /// Rung of the ladder: 0 plenty, 1 no new flows, 2 no growth, 3 nothing more can be held.
+    pub rung: u8,
+}
+
+/// Free frames below which each rung of the ladder begins, percent.
+const RUNGS: [u64; 3] = [30, 20, 10];
+/// And how far above that it ends, percent.
+const HYSTERESIS: u64 = 5;
+
+impl Memory {
+    /// Looks at the gauge.
+    pub(crate) fn look(&mut self, (free, total): (u32, u32), cfg: &Config) {
+        let percent = u64::from(free) * 100 / u64::from(total.max(1));
+        let mut rung = 0;
+        for (i, below) in RUNGS.iter().enumerate() {
+            let held = if usize::from(self.rung) > i { HYSTERESIS } else { 0 };
+            if percent < below + held {
+                rung = i as u8 + 1;
+            }
+        }
+        self.rung = rung;
+        let free_bytes = (u64::from(free) * u64::from(self.frame)).min(u64::from(cfg.stream_bytes));
+        self.limit = (free_bytes as u32).max(4 * self.frame);
+    }
+}
+
+/// One call: the time, the driver, and what all flows share.
+pub(crate) struct Cx<'a, I: Io> {
+    pub now: Now,
+    pub io: &'a mut I,
+    pub sh: &'a mut Shared,
+}
+
+impl<I: Io> Cx<'_, I> {
+    /// Sends a frame and counts it.
+    pub(crate) fn send(&mut self, port: Port, frame: FrameId, off: u16, len: u16) {
+        self.sh.stats.frames_out += 1;
+        self.sh.stats.bytes_out += u64::from(len);
+        self.io.send(port, frame, off, len);
+    }
+
+    /// Sends a segment on as it came.
+    pub(crate) fn forward(&mut self, s: &Segment) {
+        self.sh.stats.forwarded += 1;
+        self.send(s.port.peer(), s.frame, s.off, s.frame_len);
+    }
+
+    pub(crate) fn event(&mut self, rec: &Record, kind: EventKind) {
+        if !self.sh.events.push(Event { now: self.now, key: rec.key, kind }) {
+            self.sh.stats.events_lost += 1;
+        }
+    }
+}
+
+/// What becomes of a flow after something happened to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fate {
+    /// It goes on.
+    Live,
+    /// Its endpoints agree on everything: from now on its packets are forwarded untouched.
+    HandedBack(StopReason),
+    /// Both ends were reset by us.
+    Reset(StopReason),
+    /// An endpoint reset it.
+    PeerReset,
+    /// Both directions closed, and the wait for late packets is over.
+    Closed,
+}
+
+/// A flow with its active state.
+pub(crate) struct Flow<'a> {
+    /// Handle of the active state.
+    pub handle: u32,
+    pub rec: &'a mut Record,
+    pub act: &'a mut Active,
+}
+
+impl Flow<'_> {
+    /// What the receiver of stream `s` must know of the other half and of memory.
+    pub(crate) fn onward(&self, s: usize, sh: &Shared) -> Onward {
+        let (tx, rx) = (&self.act.tx[s], &self.act.rx[s]);
+        let mss = u32::from(self.rec.mss[1 - s]);
+        let held = self.act.held(s);
+        let limit = sh.memory.limit;
+        let payload = |bytes: u32| (bytes / sh.memory.frame).saturating_mul(mss);
+        let (room, custody) = match sh.memory.rung {
+            0 | 1 => (payload(limit.saturating_sub(held)), payload(limit.max(held))),
+            // No ACK ahead above the fair share, no growth of the window.
+            _ => (0, payload(limit)),
+        };
+        let mut onward = Onward { una: tx.una(), right: tx.right(), room, custody };
+        if self.act.no_book {
+            onward.custody = 0;
+        }
+        if rx.is_draining() && tx.backlog() > 0 {
+            // The backlog must end before the flow can be handed back: X may fill it no further.
+            onward.right = onward.right.min(rx.told_right());
+        }
+        onward
+    }
+}

@@ -1,0 +1,176 @@
+//! A received frame, parsed once: what the later stages need of it.
+
+use smartwire_packet::tcp::{Flags, Options, Tcp};
+use smartwire_packet::{parse, proto, Ecn, Layers};
+
+use crate::api::{Csum, FlowKey, FrameId, Port, Rx, Side, SubscriberKey};
+use crate::table::Hasher;
+
+/// What kind of frame it is to the engine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum What {
+    /// A TCP segment, whole.
+    Segment,
+    /// A fragment of TCP; the key is good if it is the first.
+    Fragment,
+    /// An ICMP packet, perhaps an error about one of our flows.
+    Icmp,
+    /// TCP, but its header can't be.
+    Malformed,
+    /// Anything else.
+    Other,
+}
+
+/// A frame and what was found in it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Parsed {
+    pub rx: Rx,
+    pub what: What,
+    pub layers: Layers,
+    pub key: FlowKey,
+    pub hash: u64,
+    /// The flow that it belonged to when the batch was looked up.
+    pub flow: Option<u32>,
+}
+
+/// The TCP fields of a segment, copied out.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Segment {
+    /// Where it came from: the side of X.
+    pub side: Side,
+    pub port: Port,
+    pub frame: FrameId,
+    pub off: u16,
+    pub frame_len: u16,
+    pub seq: u32,
+    pub ack: u32,
+    pub flags: Flags,
+    pub window: u16,
+    /// Payload bytes.
+    pub len: u16,
+    pub options: Options,
+    pub ecn: Ecn,
+    pub layers: Layers,
+    pub csum: Csum,
+}
+
+/// An empty key, for frames without one.
+const NO_KEY: FlowKey = FlowKey {
+    access_addr: std::net::Ipv6Addr::UNSPECIFIED,
+    core_addr: std::net::Ipv6Addr::UNSPECIFIED,
+    access_port: 0,
+    core_port: 0,
+    scope: 0,
+};
+
+impl Parsed {
+    /// Parses a frame and hashes its key.
+    pub(crate) fn new(rx: &Rx, bytes: &[u8], hasher: &Hasher, scope_seed: u64) -> Parsed {
+        let mut parsed = Parsed { rx: *rx, what: What::Other, layers: NO_LAYERS, key: NO_KEY, hash: 0, flow: None };
+        let layers = match parse(bytes) {
+            Ok(layers) => layers,
+            Err(smartwire_packet::Refusal::TcpHeader) => {
+                parsed.what = What::Malformed;
+                return parsed;
+            }
+            Err(_) => return parsed,
+        };
+        parsed.layers = layers;
+        parsed.what = match layers.proto {
+            proto::TCP if layers.frag => What::Fragment,
+            proto::TCP => What::Segment,
+            proto::ICMP | proto::ICMPV6 => What::Icmp,
+            _ => What::Other,
+        };
+        if let (What::Segment | What::Fragment, Some((src, dst))) = (parsed.what, layers.ports(bytes)) {
+            let scope = layers.scope(bytes, scope_seed);
+            parsed.key = key(rx.port.side(), layers.src(bytes), layers.dst(bytes), src, dst, scope);
+            parsed.hash = hasher.flow(&parsed.key);
+        }
+        parsed
+    }
+
+    /// True where the key names a flow.
+    pub(crate) fn has_key(&self) -> bool {
+        matches!(self.what, What::Segment | What::Fragment) && (self.key.access_port | self.key.core_port) != 0
+    }
+
+    /// The TCP fields; `None` unless it is a whole segment.
+    pub(crate) fn segment(&self, bytes: &[u8]) -> Option<Segment> {
+        let tcp = Tcp::new(bytes, &self.layers)?;
+        Some(Segment {
+            side: self.rx.port.side(),
+            port: self.rx.port,
+            frame: self.rx.frame,
+            off: self.rx.off,
+            frame_len: self.rx.len,
+            seq: tcp.seq(),
+            ack: tcp.ack(),
+            flags: tcp.flags(),
+            window: tcp.window(),
+            len: tcp.payload().len() as u16,
+            options: tcp.options(),
+            ecn: self.layers.ecn(bytes),
+            layers: self.layers,
+            csum: self.rx.csum,
+        })
+    }
+}
+
+const NO_LAYERS: Layers = Layers {
+    l3: 0,
+    l4: 0,
+    data: 0,
+    end: 0,
+    ip: smartwire_packet::IpVersion::V4,
+    proto: 0,
+    frag: false,
+    first_frag: false,
+    ip_options: false,
+    routed: false,
+    encap: smartwire_packet::Encap::PLAIN,
+    pppoe: 0,
+    tunnel_count: 0,
+    tunnel: [smartwire_packet::Tunnel {
+        ip: 0,
+        l4: 0,
+        end: 0,
+        kind: smartwire_packet::TunnelKind::Ip,
+        v6: false,
+        routed: false,
+    }; smartwire_packet::MAX_TUNNELS],
+};
+
+/// The frame's part of its buffer.
+pub(crate) fn slice(buffer: &[u8], off: u16, len: u16) -> &[u8] {
+    buffer.get(usize::from(off)..usize::from(off) + usize::from(len)).unwrap_or(&[])
+}
+
+/// The key of a packet that came in on `side`, written from the access side.
+pub(crate) fn key(
+    side: Side,
+    src: std::net::Ipv6Addr,
+    dst: std::net::Ipv6Addr,
+    src_port: u16,
+    dst_port: u16,
+    scope: u64,
+) -> FlowKey {
+    match side {
+        Side::Access => {
+            FlowKey { access_addr: src, core_addr: dst, access_port: src_port, core_port: dst_port, scope }
+        }
+        Side::Core => FlowKey { access_addr: dst, core_addr: src, access_port: dst_port, core_port: src_port, scope },
+    }
+}
+
+/// Whose radio queue a flow shares.
+pub(crate) fn subscriber(key: &FlowKey, v6_prefix: u8) -> SubscriberKey {
+    let addr = match key.access_addr.to_ipv4_mapped() {
+        Some(_) => key.access_addr,
+        None => {
+            let mask = u128::MAX << (128 - u32::from(v6_prefix).clamp(1, 128));
+            std::net::Ipv6Addr::from_bits(key.access_addr.to_bits() & mask)
+        }
+    };
+    SubscriberKey { addr, scope: key.scope }
+}

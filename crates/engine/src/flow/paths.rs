@@ -1,0 +1,126 @@
+//! The headers in front of TCP, one copy for all flows that share them: MAC addresses, tags, tunnels, TTL, DSCP.
+//!
+//! A flow keeps two handles, one per direction, and its own addresses and flow labels; together they make the packets
+//! that nobody sent.
+
+use std::hash::{Hash, Hasher as _};
+
+use smartwire_packet::build::Template;
+
+use crate::slab::Slab;
+use crate::table::Table;
+
+#[derive(Debug)]
+struct Entry {
+    /// Without addresses and flow label: [`Template::path`].
+    path: Template,
+    users: u32,
+}
+
+/// All paths in use.
+#[derive(Debug)]
+pub(crate) struct Paths {
+    entries: Slab<Entry>,
+    index: Table,
+}
+
+impl Paths {
+    /// Room for `capacity` different paths.
+    pub(crate) fn new(capacity: u32) -> Paths {
+        Paths { entries: Slab::new(capacity), index: Table::new(capacity) }
+    }
+
+    /// The handle of a path, counted once more; `None` where there is no room for another.
+    pub(crate) fn take(&mut self, template: &Template) -> Option<u32> {
+        let path = template.path();
+        let hash = fingerprint(&path);
+        let id = match self.index.find(hash, |id| self.entries[id].path == path) {
+            Some(id) => id,
+            None => {
+                let id = self.entries.insert(Entry { path, users: 0 }).ok()?;
+                if self.index.insert(hash, id).is_err() {
+                    self.entries.remove(id);
+                    return None;
+                }
+                id
+            }
+        };
+        self.entries[id].users += 1;
+        Some(id)
+    }
+
+    /// One flow uses it no more.
+    pub(crate) fn give(&mut self, id: u32) {
+        let entry = &mut self.entries[id];
+        entry.users -= 1;
+        if entry.users == 0 {
+            let hash = fingerprint(&entry.path);
+            self.index.remove(hash, id);
+            self.entries.remove(id);
+        }
+    }
+
+    /// The path behind a handle.
+    pub(crate) fn get(&self, id: u32) -> &Template {
+        &self.entries[id].path
+    }
+}
+
+/// FNV-1a with a finalizer: paths are no secret and not chosen by anyone who could gain by a collision.
+fn fingerprint(path: &Template) -> u64 {
+    struct Fnv(u64);
+    impl std::hash::Hasher for Fnv {
+        fn finish(&self) -> u64 {
+            let h = (self.0 ^ self.0 >> 32).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            h ^ h >> 29
+        }
+        fn write(&mut self, bytes: &[u8]) {
+            for &byte in bytes {
+                self.0 = (self.0 ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3);
+            }
+        }
+    }
+    let mut fnv = Fnv(0xcbf2_9ce4_8422_2325);
+    path.hash(&mut fnv);
+    fnv.finish()
+}
+
+/// Paths of the SYN-ACKs of handshakes that are not complete: they are needed with the third segment, which comes from
+/// the other side. Direct-mapped by the flow's hash; one that is overwritten leaves its flow unoptimized.
+#[derive(Debug)]
+pub(crate) struct Answers {
+    /// Mark of the flow (0: empty), path, flow label.
+    places: Vec<(u32, u32, u32)>,
+}
+
+impl Answers {
+    /// Room for `capacity` handshakes, rounded up to a power of two.
+    pub(crate) fn new(capacity: u32) -> Answers {
+        Answers { places: vec![(0, 0, 0); capacity.next_power_of_two() as usize] }
+    }
+
+    /// Remembers the path of a SYN-ACK.
+    pub(crate) fn put(&mut self, paths: &mut Paths, hash: u64, template: &Template, label: u32) {
+        self.take(hash).into_iter().for_each(|(path, _)| paths.give(path));
+        let place = hash as usize & (self.places.len() - 1);
+        let (mark, path, _) = self.places[place];
+        if mark != 0 {
+            paths.give(path);
+        }
+        self.places[place] = match paths.take(template) {
+            Some(path) => ((hash >> 32) as u32 | 1, path, label),
+            None => (0, 0, 0),
+        };
+    }
+
+    /// Takes the path and the flow label out; the path stays counted.
+    pub(crate) fn take(&mut self, hash: u64) -> Option<(u32, u32)> {
+        let place = hash as usize & (self.places.len() - 1);
+        let (mark, path, label) = self.places[place];
+        if mark != (hash >> 32) as u32 | 1 {
+            return None;
+        }
+        self.places[place] = (0, 0, 0);
+        Some((path, label))
+    }
+}

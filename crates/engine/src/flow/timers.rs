@@ -1,0 +1,89 @@
+//! What is due without a packet.
+
+use super::{Cx, Fate, Flow, Shared};
+use crate::api::{Io, Now};
+use crate::reason::StopReason;
+
+/// A flow that has had nothing outstanding for so long keeps its record only, ns.
+pub(crate) const FREEZE_NS: u64 = 1_000_000_000;
+
+impl Flow<'_> {
+    /// When [`Flow::on_timer`] must be called next.
+    pub(crate) fn deadline(&self, now: Now, sh: &Shared) -> Now {
+        let act = &*self.act;
+        let mut first = act.last.after_ns(FREEZE_NS);
+        if !act.is_idle() {
+            first = Now(u64::MAX);
+        }
+        for s in 0..2 {
+            let custody = act.custody_of(s) > 0;
+            let limit = custody.then(|| act.progress[s].after_ns(sh.cfg.delivery_limit_ns));
+            let ack = self.ack_due(s, now, sh);
+            for at in [act.tx[s].deadline(), ack, act.reset_to[s], limit].into_iter().flatten() {
+                first = first.min(at);
+            }
+        }
+        if let Some(at) = act.pace_at {
+            first = first.min(at);
+        }
+        if let Some(draining) = act.draining {
+            first = first.min(draining.deadline);
+            if draining.soft > act.last {
+                first = first.min(draining.soft);
+            }
+        }
+        first
+    }
+
+    /// When a packet must leave to acknowledge stream `s`, if none leaves anyway.
+    fn ack_due(&self, s: usize, now: Now, sh: &Shared) -> Option<Now> {
+        let mut onward = self.onward(s, sh);
+        if self.act.rx[s].rcv_nxt() == 1 {
+            // A window larger than the handshake's is told with the first acknowledgement, not by itself.
+            onward.room = 0;
+        }
+        self.act.rx[s].ack_due(now, &onward)
+    }
+
+    /// Runs what is due; [`Flow::settle`] follows.
+    pub(crate) fn on_timer<I: Io>(&mut self, cx: &mut Cx<'_, I>) -> Fate {
+        for s in 0..2 {
+            if self.act.tx[s].deadline().is_some_and(|at| at <= cx.now) {
+                let full = self.link_full(cx, s);
+                let out = self.act.tx[s].on_timer(&mut cx.sh.pool, cx.now, full);
+                self.after_ack(cx, s, &out, None);
+                self.probe(cx, s);
+            }
+            let limit = self.act.progress[s].after_ns(cx.sh.cfg.delivery_limit_ns);
+            if self.act.custody_of(s) > 0 && limit <= cx.now {
+                return self.reset_both(cx, StopReason::DeliveryLimit);
+            }
+        }
+        Fate::Live
+    }
+
+    /// After anything that happened: what may leave leaves, what is owed is paid, and the books are brought up to date.
+    pub(crate) fn settle<I: Io>(&mut self, cx: &mut Cx<'_, I>) -> Fate {
+        self.pump_core(cx);
+        for t in 0..2 {
+            if self.ack_due(t, cx.now, cx.sh).is_some_and(|at| at <= cx.now) {
+                self.ack_to(cx, t);
+            }
+        }
+        self.mark(cx);
+        self.gauge_promises(cx);
+        match self.owed_resets(cx) {
+            Fate::Live => self.drained(cx),
+            fate => fate,
+        }
+    }
+
+    /// Window promised beyond what is stored.
+    fn gauge_promises<I: Io>(&mut self, cx: &mut Cx<'_, I>) {
+        let of = |s: usize| self.act.rx[s].told_right().saturating_sub(self.act.rx[s].rcv_nxt());
+        let promised = of(0) + of(1);
+        let stats = &mut cx.sh.stats;
+        stats.promised_bytes = stats.promised_bytes + promised - self.act.promised;
+        self.act.promised = promised;
+    }
+}
