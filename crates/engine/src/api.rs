@@ -98,8 +98,8 @@ pub struct FlowKey {
     pub access_port: u16,
     /// TCP port of the endpoint on the core side.
     pub core_port: u16,
-    /// Keyed hash of the direction-independent part of the encapsulation (VLANs, PPPoE session, tunnel endpoints);
-    /// 0 for plain Ethernet. The same addresses in two VLANs never meet.
+    /// The direction-independent part of the encapsulation (VLANs, PPPoE session, tunnel endpoints), written out or as a
+    /// keyed hash: `smartwire_packet::Layers::scope`; 0 for plain Ethernet. The same addresses in two VLANs never meet.
     pub scope: u64,
 }
 

@@ -36,3 +36,4 @@ pub use ip::Ecn;
 pub use layers::{proto, Encap, IpVersion, Layers, Tunnel, TunnelKind, MAX_TUNNELS};
 pub use parse::parse;
 pub use refusal::Refusal;
+pub use scope::SCOPE_HASHED;

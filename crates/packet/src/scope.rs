@@ -1,15 +1,20 @@
 //! Whose address space a packet is in.
 
 use crate::bytes::be16;
-use crate::layers::{addr_at, IpVersion, Layers, Tunnel};
+use crate::layers::{addr_at, Encap, IpVersion, Layers, Tunnel};
 use crate::parse::ethertype;
 
+/// Set in a scope that is a keyed hash; one or two VLAN ids are written out instead, so that the copper wire's BPF
+/// programs, which don't know the seed, find the same scope (`sw_add_tag` in bpf/classify.h).
+pub const SCOPE_HASHED: u64 = 1 << 63;
+
 impl Layers {
-    /// Keyed hash of the direction-independent part of the encapsulation: VLAN ids in order (not PCP, DEI or TPID), the
-    /// PPPoE session, whether there are MPLS labels, and each tunnel's kind and unordered pair of endpoints. Not the
-    /// GTP-U TEID nor the MPLS labels: these differ by direction.
+    /// The direction-independent part of the encapsulation: VLAN ids in order (not PCP, DEI or TPID), the PPPoE session,
+    /// whether there are MPLS labels, and each tunnel's kind and unordered pair of endpoints. Not the GTP-U TEID nor the
+    /// MPLS labels: these differ by direction.
     ///
-    /// 0 for plain Ethernet and never otherwise.
+    /// 0 for plain Ethernet and never otherwise: one or two VLAN ids as `0x1000 | id` each, or else a keyed hash with
+    /// [`SCOPE_HASHED`] set.
     #[inline]
     pub fn scope(&self, frame: &[u8], seed: u64) -> u64 {
         if self.encap.is_plain() {
@@ -24,11 +29,17 @@ impl Layers {
 fn scope_of(layers: &Layers, frame: &[u8], seed: u64) -> u64 {
     let mut h = mix(seed, u64::from(layers.encap.0));
     let mut at = 12;
+    let mut written_out = 0;
     while matches!(be16(frame, at), ethertype::VLAN | ethertype::QINQ | ethertype::QINQ_OLD)
         && at + 4 < usize::from(layers.l3)
     {
-        h = mix(h, u64::from(be16(frame, at + 2) & 0x0fff) | 1 << 16);
+        let id = u64::from(be16(frame, at + 2) & 0x0fff);
+        h = mix(h, id | 1 << 16);
+        written_out = written_out << 16 | 0x1000 | id;
         at += 4;
+    }
+    if at <= 12 + 2 * 4 && (Encap::VLAN | Encap::QINQ).contains(layers.encap) {
+        return written_out;
     }
     if layers.pppoe != 0 {
         h = mix(h, u64::from(be16(frame, usize::from(layers.pppoe) + 2)) | 2 << 16);
@@ -36,7 +47,7 @@ fn scope_of(layers: &Layers, frame: &[u8], seed: u64) -> u64 {
     for tunnel in layers.tunnels() {
         h = mix_tunnel(h, frame, tunnel);
     }
-    h.max(1)
+    h | SCOPE_HASHED
 }
 
 fn mix_tunnel(h: u64, frame: &[u8], tunnel: &Tunnel) -> u64 {
