@@ -16,13 +16,30 @@
 //! The programs are attached over netlink and outlive the process, and so do the maps that they use: the heartbeat, the
 //! custody book, the counters. A restart finds them by id from the interfaces, no bpffs needed.
 
+mod attach;
+mod book;
+mod bpf;
 mod error;
-pub use error::SteerError;
+mod foreign;
+mod heartbeat;
+mod layout;
+mod maps;
+mod object;
+mod rtnl;
 
-use std::os::fd::{BorrowedFd, RawFd};
+pub use book::CustodyBook;
+pub use error::SteerError;
+pub use heartbeat::Heartbeat;
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::Arc;
 use std::time::Duration;
 
 use smartwire_engine::api::{CustodyMark, FlowKey, SubscriberKey};
+
+use foreign::Foreigners;
+use maps::Wire;
 
 /// How frames reach the engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -142,121 +159,138 @@ pub struct Attached {
     pub owner_pid: u32,
 }
 
-/// The engine's sign of life, shared with the BPF programs. Cheap to clone; any thread may beat.
-#[derive(Clone, Debug)]
-pub struct Heartbeat {}
-
-impl Heartbeat {
-    /// CLOCK_MONOTONIC in nanoseconds, the clock of the programs.
-    pub fn now_ns() -> u64 {
-        todo!()
-    }
-    /// Takes the wire for this process: from here on claimed frames come to its sockets for as long as it beats.
-    pub fn claim(&self) -> Result<(), SteerError> {
-        todo!()
-    }
-    /// "I live", at least every fifth of the timeout. A few stores; no system call but the clock.
-    pub fn beat(&self) -> Beat {
-        todo!()
-    }
-    /// As [`Heartbeat::beat`], for a caller that has just read the clock.
-    pub fn beat_at(&self, _now_ns: u64) -> Beat {
-        todo!()
-    }
-    /// Gives the wire back in good order: it opens at once, uncounted.
-    pub fn release(&self) {
-        todo!()
-    }
-}
-
-/// The custody book. Cheap to clone, any thread may write its own entries; implements what `engine::Io::custody_*` need.
-#[derive(Clone, Debug)]
-pub struct CustodyBook {}
-
-impl CustodyBook {
-    /// Reserves an entry; `None` when its bucket is full or the wire could not answer for such a flow.
-    pub fn claim(&self, _key: &FlowKey) -> Option<u32> {
-        todo!()
-    }
-    /// Rewrites an entry.
-    pub fn write(&self, _entry: u32, _mark: &CustodyMark) {
-        todo!()
-    }
-    /// Gives an entry back.
-    pub fn release(&self, _entry: u32) {
-        todo!()
-    }
-    /// Marked flows of earlier engines. Send their resets, then [`CustodyBook::forget`] each some seconds later: until
-    /// then the copper wire goes on answering their segments.
-    pub fn survivors(&self) -> impl Iterator<Item = Survivor> + '_ {
-        std::iter::empty()
-    }
-    /// Forgets a survivor.
-    pub fn forget(&self, _entry: u32) {
-        todo!()
-    }
-}
-
-/// A wire's programs and maps.
+/// A wire's programs and maps. Dropping it leaves all of it on the interfaces.
 #[derive(Debug)]
-pub struct Steer {}
+pub struct Steer {
+    wire: Arc<Wire>,
+    heartbeat: Heartbeat,
+    custody: CustodyBook,
+    ports: Vec<attach::Port>,
+    tap: OwnedFd,
+    foreigners: Foreigners,
+}
 
 impl Steer {
     /// Joins each (access, core) pair of interfaces (by index) into one wire. Until [`Heartbeat::claim`] all of it is
     /// copper wire. Finds what an earlier process left and takes it over with its custody book and counters.
-    pub fn attach(_pairs: &[(u32, u32)], _mode: Mode, _opts: &AttachOptions) -> Result<Steer, SteerError> {
-        todo!()
+    ///
+    /// # Errors
+    /// A sentence with the fix; the interfaces are as they were before.
+    pub fn attach(pairs: &[(u32, u32)], mode: Mode, opts: &AttachOptions) -> Result<Steer, SteerError> {
+        let (wire, ports, tap) = attach::attach(pairs, mode, opts)?;
+        let wire = Arc::new(wire);
+        Ok(Steer {
+            heartbeat: Heartbeat { wire: wire.clone() },
+            custody: CustodyBook { wire: wire.clone() },
+            foreigners: Foreigners::new(&wire),
+            wire,
+            ports,
+            tap,
+        })
     }
+
     /// Directs claimed frames of a port's receive queue to an AF_XDP socket.
-    pub fn register_xsk(&self, _ifindex: u32, _queue: u32, _fd: RawFd) -> Result<(), SteerError> {
-        todo!()
+    pub fn register_xsk(&self, ifindex: u32, queue: u32, fd: RawFd) -> Result<(), SteerError> {
+        bpf::map_update(self.sockets(ifindex, queue)?, &queue, &fd)
+            .map_err(|e| SteerError::kernel("register an AF_XDP socket with the XDP program", e))
     }
+
     /// The opposite of [`Steer::register_xsk`].
-    pub fn unregister_xsk(&self, _ifindex: u32, _queue: u32) -> Result<(), SteerError> {
-        todo!()
+    pub fn unregister_xsk(&self, ifindex: u32, queue: u32) -> Result<(), SteerError> {
+        match bpf::map_delete(self.sockets(ifindex, queue)?, &queue) {
+            Err(e) if e.raw_os_error() != Some(libc::ENOENT) => {
+                Err(SteerError::kernel("take an AF_XDP socket from the XDP program", e))
+            }
+            _ => Ok(()),
+        }
     }
+
+    fn sockets(&self, ifindex: u32, queue: u32) -> Result<&OwnedFd, SteerError> {
+        let port = self.ports.iter().find(|p| p.ifindex == ifindex).and_then(|p| p.xsks.as_ref());
+        let port = port.ok_or_else(|| SteerError::Refused(format!("Interface {ifindex} has no XDP program of this wire.")))?;
+        if queue >= layout::MAX_QUEUES {
+            let most = layout::MAX_QUEUES;
+            return Err(SteerError::Refused(format!("Queue {queue} is one too many; reduce them to {most} with `ethtool -L`.")));
+        }
+        Ok(port)
+    }
+
     /// The engine's sign of life.
     pub fn heartbeat(&self) -> &Heartbeat {
-        todo!()
+        &self.heartbeat
     }
+
     /// The custody book.
     pub fn custody(&self) -> &CustodyBook {
-        todo!()
+        &self.custody
     }
+
     /// The program for `SO_ATTACH_BPF` on this wire's AF_PACKET sockets. Attach it before the socket is bound.
     pub fn socket_filter_fd(&self) -> BorrowedFd<'_> {
-        todo!()
+        self.tap.as_fd()
     }
+
     /// Starts counting the bytes of a subscriber that the engine does not see. `shaped`: its UDP comes to the engine.
-    pub fn foreign_register(&self, _subscriber: &SubscriberKey, _shaped: bool) -> Result<ForeignSlot, SteerError> {
-        todo!()
+    ///
+    /// Counted are subscribers on plain Ethernet and behind one or two VLAN tags. All IP in other encapsulations comes
+    /// to the engine while it lives.
+    pub fn foreign_register(&self, subscriber: &SubscriberKey, shaped: bool) -> Result<ForeignSlot, SteerError> {
+        self.foreigners.register(&self.wire, subscriber, shaped)
     }
+
     /// Stops counting.
-    pub fn foreign_unregister(&self, _subscriber: &SubscriberKey) -> Result<(), SteerError> {
-        todo!()
+    pub fn foreign_unregister(&self, subscriber: &SubscriberKey) -> Result<(), SteerError> {
+        self.foreigners.unregister(&self.wire, subscriber)
     }
+
     /// The bytes counted so far; no system call.
-    pub fn foreign_read(&self, _slot: ForeignSlot) -> ForeignBytes {
-        todo!()
+    pub fn foreign_read(&self, slot: ForeignSlot) -> ForeignBytes {
+        foreign::read(&self.wire, slot)
     }
+
     /// How often the wire opened while an engine had claimed it.
     pub fn open_count(&self) -> u64 {
-        todo!()
+        self.wire.page().opened.load(Relaxed)
     }
+
     /// Frames and resets so far.
     pub fn counters(&self) -> Counters {
-        todo!()
+        let mut words = vec![0u64; layout::COUNTERS * possible_cpus()];
+        if bpf::map_lookup(&self.wire.counters, &0u32, words.as_mut_slice()).is_err() {
+            return Counters::default();
+        }
+        let sum = |i: usize| words.iter().skip(i).step_by(layout::COUNTERS).fold(0u64, |a, b| a.wrapping_add(*b));
+        Counters {
+            copper_frames: sum(0),
+            copper_bytes: sum(1),
+            claimed_frames: sum(2),
+            claimed_bytes: sum(3),
+            resets: sum(4),
+            oversize_frames: sum(5),
+            no_socket_frames: sum(6),
+        }
     }
+
     /// Takes the XDP programs off, leaving the copper wire.
     pub fn detach_xdp(&self) -> Result<(), SteerError> {
-        todo!()
+        self.ports.iter().try_for_each(|p| attach::remove_xdp(p.ifindex).map(|_| ()))
     }
+
     /// Takes everything off a pair of interfaces. `false`: nothing of ours was there.
-    pub fn unwire(_access: u32, _core: u32) -> Result<bool, SteerError> {
-        todo!()
+    pub fn unwire(access: u32, core: u32) -> Result<bool, SteerError> {
+        attach::unwire(access, core)
     }
+
     /// What is attached to an interface.
-    pub fn inspect(_ifname: &str) -> Result<Attached, SteerError> {
-        todo!()
+    pub fn inspect(ifname: &str) -> Result<Attached, SteerError> {
+        let ifindex = crate::sys::if_index(ifname).map_err(|e| SteerError::Refused(e.to_string()))?;
+        attach::inspect(ifindex)
     }
+}
+
+/// CPUs that the kernel keeps per-CPU values for.
+fn possible_cpus() -> usize {
+    let list = std::fs::read_to_string("/sys/devices/system/cpu/possible").unwrap_or_default();
+    let last = list.trim().rsplit([',', '-']).next().and_then(|n| n.parse::<usize>().ok());
+    last.map_or(1024, |n| n + 1)
 }

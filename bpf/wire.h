@@ -1,0 +1,121 @@
+/* What the BPF programs and the engine share: maps, their layout, and the sign of life.
+ *
+ * crates/io/src/steer/layout.rs mirrors every struct here; its tests compare sizes and offsets with those that the
+ * built objects use. The loader (crates/io/src/steer/object.rs) makes the maps and puts their descriptors where a
+ * program names one, so a map is only a name here. */
+#ifndef SMARTWIRE_WIRE_H
+#define SMARTWIRE_WIRE_H
+
+#include <linux/bpf.h>
+#include <linux/types.h>
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_endian.h>
+
+/* Changes with every change of a layout below: a newer engine won't take over an older wire's maps. */
+#define SW_ABI 1
+
+#define SW_SLOTS 8      /* entries per bucket of the custody book */
+#define SW_MAX_PORTS 32 /* ports of one wire: pair k is ports 2k (access) and 2k + 1 (core) */
+#define SW_SHAPED (1u << 31)
+
+enum sw_side { SW_ACCESS = 0, SW_CORE = 1 };
+
+/* One per wire, memory-mapped: the heartbeat and what all programs must know. */
+struct sw_wire {
+	__u32 abi;
+	__u32 generation; /* of the engine that claimed the wire last; 0: none ever did */
+	__u32 owner_pid;  /* 0: nobody has claimed it */
+	__u32 survivors;  /* marked entries of earlier generations that are still to be answered */
+	__u64 beat_ns;    /* CLOCK_MONOTONIC of the last beat */
+	__u64 timeout_ns;
+	__u64 opened;     /* times that it opened while claimed */
+	__u64 key[2];     /* of the custody book's hash */
+	__u32 bucket_mask;
+	__u32 max_frame;  /* 0: no limit */
+	__u32 prefix_v6;
+	__u32 subscribers; /* registered in sw_subscribers */
+	__u32 shaped;      /* of these, shaped */
+	__u32 pad;
+	__u32 ifindex[SW_MAX_PORTS];
+};
+
+/* One per port; a program is loaded per port. */
+struct sw_port {
+	__u32 peer_ifindex;
+	__u32 side;
+	__u32 packet_mode; /* a socket filter takes what the engine claims, so tc must drop it */
+	__u32 generic_xdp; /* an XDP program runs in the stack, in front of tc */
+};
+
+/* A flow as smartwire_engine::FlowKey has it; addresses as on the wire, IPv4 mapped. */
+struct sw_flow {
+	__u64 access[2];
+	__u64 core[2];
+	__u64 ports; /* access port << 16 | core port */
+	__u64 scope;
+};
+
+/* smartwire_engine::CustodyMark of one flow. */
+struct sw_entry {
+	struct sw_flow flow;
+	__u32 rcv_nxt[2];
+	__u32 snd_nxt[2];
+	__u8 macs[2][12]; /* destination, then source, of a frame towards that side */
+	__u8 pair[2];
+	__u8 pad[6];
+	__u32 resets[2];
+};
+
+/* A bucket: what a search looks at first, then the entries. A state is 0 when free, else generation << 1 | custody. */
+struct sw_bucket {
+	__u32 tag[SW_SLOTS];
+	__u32 state[SW_SLOTS];
+	struct sw_entry entry[SW_SLOTS];
+};
+
+struct sw_subscriber {
+	__u64 addr[2];
+	__u64 scope;
+};
+
+struct sw_foreign {
+	__u64 down;
+	__u64 up;
+};
+
+/* Per CPU. */
+struct sw_counters {
+	__u64 copper_frames;
+	__u64 copper_bytes;
+	__u64 claimed_frames;
+	__u64 claimed_bytes;
+	__u64 resets;
+	__u64 oversize_frames;
+	__u64 no_socket_frames;
+};
+
+struct sw_map {
+	__u8 unused;
+};
+#define SW_MAP(name) struct sw_map name SEC(".maps")
+
+SW_MAP(sw_wire_map);        /* array of 1 sw_wire, mmap */
+SW_MAP(sw_port_map);        /* array of 1 sw_port, one map per port */
+SW_MAP(sw_book_map);        /* array of sw_bucket, mmap */
+SW_MAP(sw_subscribers_map); /* hash: sw_subscriber to slot, SW_SHAPED */
+SW_MAP(sw_foreign_map);     /* array of sw_foreign, mmap */
+SW_MAP(sw_counters_map);    /* per-CPU array of 1 sw_counters */
+SW_MAP(sw_xsk_map);         /* XSKMAP by queue, one map per port */
+
+#define SW_ONE(map) ({ __u32 zero_ = 0; bpf_map_lookup_elem(&(map), &zero_); })
+
+/* Has an engine claimed the wire, and beaten within the timeout? */
+static __always_inline int sw_live(const volatile struct sw_wire *w)
+{
+	if (!w->owner_pid)
+		return 0;
+	/* Signed: a beat may be stored after this program read its clock. */
+	return (__s64)(bpf_ktime_get_ns() - w->beat_ns) < (__s64)w->timeout_ns;
+}
+
+#endif

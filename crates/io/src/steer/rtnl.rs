@@ -1,0 +1,310 @@
+//! rtnetlink, as far as attaching programs needs it: XDP on an interface, a clsact qdisc, a cls_bpf filter in it.
+//!
+//! Attached this way a program stays when the process that attached it ends.
+
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+
+use super::SteerError;
+
+const RTM_GETLINK: u16 = 18;
+const RTM_SETLINK: u16 = 19;
+const RTM_NEWQDISC: u16 = 36;
+const RTM_DELQDISC: u16 = 37;
+const RTM_NEWTFILTER: u16 = 44;
+const RTM_DELTFILTER: u16 = 45;
+const RTM_GETTFILTER: u16 = 46;
+
+const REQUEST: u16 = 1;
+const ACK: u16 = 4;
+const DUMP: u16 = 0x300;
+const EXCLUSIVE: u16 = 0x200;
+const CREATE: u16 = 0x400;
+const NESTED: u16 = 0x8000;
+
+const MSG_ERROR: u16 = 2;
+const MSG_DONE: u16 = 3;
+const HEADER: usize = 16;
+const IFINFOMSG: usize = 16;
+const TCMSG: usize = 20;
+const NETLINK_CAP_ACK: i32 = 10;
+const NETLINK_EXT_ACK: i32 = 11;
+
+const IFLA_XDP: u16 = 43;
+const IFLA_XDP_FD: u16 = 1;
+const IFLA_XDP_FLAGS: u16 = 3;
+const IFLA_XDP_DRV_PROG_ID: u16 = 5;
+const IFLA_XDP_SKB_PROG_ID: u16 = 6;
+const IFLA_XDP_HW_PROG_ID: u16 = 7;
+const IFLA_XDP_EXPECTED_FD: u16 = 8;
+const XDP_IF_NOEXIST: u32 = 1;
+const XDP_SKB: u32 = 2;
+const XDP_DRV: u32 = 4;
+const XDP_REPLACE: u32 = 16;
+
+const TCA_KIND: u16 = 1;
+const TCA_OPTIONS: u16 = 2;
+const TCA_BPF_FD: u16 = 6;
+const TCA_BPF_NAME: u16 = 7;
+const TCA_BPF_FLAGS: u16 = 8;
+const TCA_BPF_ID: u16 = 11;
+const BPF_DIRECT_ACTION: u32 = 1;
+
+/// `TC_H_CLSACT`, its handle, and its two hooks.
+const CLSACT: u32 = 0xffff_fff1;
+const CLSACT_HANDLE: u32 = 0xffff_0000;
+/// The hook that frames from the network pass.
+pub(super) const INGRESS: u32 = 0xffff_fff2;
+/// The hook that frames to the network pass.
+pub(super) const EGRESS: u32 = 0xffff_fff3;
+
+/// Where our filter stands: `tc filter show dev X ingress` shows it as `pref 21335 bpf handle 0x53570001 smartwire`.
+pub(super) const PREF: u32 = 0x5357;
+pub(super) const HANDLE: u32 = 0x5357_0001;
+pub(super) const NAME: &str = "smartwire";
+
+/// Where in the kernel an XDP program runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum XdpHook {
+    /// In the driver.
+    Driver,
+    /// In the stack.
+    Stack,
+}
+
+/// A filter on a hook.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Filter {
+    pub pref: u32,
+    pub handle: u32,
+    pub kind: String,
+    pub name: String,
+    pub prog_id: Option<u32>,
+}
+
+impl Filter {
+    /// Is it where ours is, and called so?
+    pub(super) fn is_ours(&self) -> bool {
+        self.pref == PREF && self.kind == "bpf" && (self.handle == 0 || (self.handle == HANDLE && self.name == NAME))
+    }
+}
+
+/// Puts `new` on the interface; `old` must be there now (`None`: nothing).
+pub(super) fn set_xdp(
+    ifindex: u32,
+    hook: XdpHook,
+    old: Option<BorrowedFd<'_>>,
+    new: Option<BorrowedFd<'_>>,
+) -> Result<(), SteerError> {
+    let mode = if hook == XdpHook::Driver { XDP_DRV } else { XDP_SKB };
+    let flags = mode | if old.is_some() { XDP_REPLACE } else { XDP_IF_NOEXIST };
+    let mut xdp = Vec::new();
+    put(&mut xdp, IFLA_XDP_FD, &new.map_or(-1, |fd| fd.as_raw_fd()).to_ne_bytes());
+    put(&mut xdp, IFLA_XDP_FLAGS, &flags.to_ne_bytes());
+    if let Some(old) = old {
+        put(&mut xdp, IFLA_XDP_EXPECTED_FD, &old.as_raw_fd().to_ne_bytes());
+    }
+    let mut body = ifinfo(ifindex);
+    put(&mut body, IFLA_XDP | NESTED, &xdp);
+    let doing = if new.is_some() { "attach the XDP program" } else { "take the XDP program off" };
+    ask(doing, RTM_SETLINK, REQUEST | ACK, &body).map(|_| ())
+}
+
+/// The ids of the XDP programs on the interface and where each is.
+pub(super) fn xdp_programs(ifindex: u32) -> Result<Vec<(Option<XdpHook>, u32)>, SteerError> {
+    let replies = ask("look at an interface", RTM_GETLINK, REQUEST, &ifinfo(ifindex))?;
+    let mut found = Vec::new();
+    for (kind, value) in replies.iter().flat_map(|r| attributes(r.get(IFINFOMSG..).unwrap_or(&[]))) {
+        if kind != IFLA_XDP {
+            continue;
+        }
+        for (kind, value) in attributes(value) {
+            let hook = match kind {
+                IFLA_XDP_DRV_PROG_ID => Some(XdpHook::Driver),
+                IFLA_XDP_SKB_PROG_ID => Some(XdpHook::Stack),
+                IFLA_XDP_HW_PROG_ID => None,
+                _ => continue,
+            };
+            found.extend(word(value).filter(|&id| id != 0).map(|id| (hook, id)));
+        }
+    }
+    Ok(found)
+}
+
+/// Makes sure that the interface has ingress and egress hooks.
+pub(super) fn add_clsact(ifindex: u32) -> Result<(), SteerError> {
+    let mut body = tcmsg(ifindex, CLSACT_HANDLE, CLSACT, 0);
+    put(&mut body, TCA_KIND, b"clsact\0");
+    match ask("add a clsact qdisc", RTM_NEWQDISC, REQUEST | ACK | CREATE | EXCLUSIVE, &body) {
+        Err(e) if e.errno() == Some(libc::EEXIST) => Ok(()),
+        other => other.map(|_| ()),
+    }
+}
+
+/// Takes the hooks off, if nobody uses them.
+pub(super) fn remove_unused_clsact(ifindex: u32) -> Result<(), SteerError> {
+    if !filters(ifindex, INGRESS)?.is_empty() || !filters(ifindex, EGRESS)?.is_empty() {
+        return Ok(());
+    }
+    let body = tcmsg(ifindex, CLSACT_HANDLE, CLSACT, 0);
+    ask("remove the clsact qdisc", RTM_DELQDISC, REQUEST | ACK, &body).map(|_| ())
+}
+
+/// The filters on one of the hooks; none where there are no hooks.
+pub(super) fn filters(ifindex: u32, hook: u32) -> Result<Vec<Filter>, SteerError> {
+    let body = tcmsg(ifindex, 0, hook, 0);
+    let replies = match ask("list the tc filters", RTM_GETTFILTER, REQUEST | DUMP, &body) {
+        Err(e) if matches!(e.errno(), Some(libc::EINVAL | libc::ENOENT)) => return Ok(Vec::new()),
+        other => other?,
+    };
+    let mut found = Vec::new();
+    for reply in replies.iter().filter(|r| r.len() >= TCMSG && word(&r[4..]) == Some(ifindex)) {
+        let field = |at: usize| word(&reply[at..]).unwrap_or(0);
+        let mut f = Filter { pref: field(16) >> 16, handle: field(8), kind: String::new(), name: String::new(), prog_id: None };
+        for (kind, value) in attributes(&reply[TCMSG..]) {
+            match kind {
+                TCA_KIND => f.kind = text(value),
+                TCA_OPTIONS => {
+                    for (kind, value) in attributes(value) {
+                        match kind {
+                            TCA_BPF_NAME => f.name = text(value),
+                            TCA_BPF_ID => f.prog_id = word(value),
+                            _ => {}
+                        }
+                    }
+                }
+                _ => {}
+            }
+        }
+        found.push(f);
+    }
+    Ok(found)
+}
+
+/// Makes `prog` our filter on the ingress hook, in place of the one that may be there.
+pub(super) fn set_filter(ifindex: u32, prog: BorrowedFd<'_>) -> Result<(), SteerError> {
+    let mut options = Vec::new();
+    put(&mut options, TCA_BPF_FD, &prog.as_raw_fd().to_ne_bytes());
+    put(&mut options, TCA_BPF_NAME, format!("{NAME}\0").as_bytes());
+    put(&mut options, TCA_BPF_FLAGS, &BPF_DIRECT_ACTION.to_ne_bytes());
+    let mut body = our_filter(ifindex);
+    put(&mut body, TCA_KIND, b"bpf\0");
+    put(&mut body, TCA_OPTIONS | NESTED, &options);
+    ask("attach the copper wire's tc program", RTM_NEWTFILTER, REQUEST | ACK | CREATE, &body).map(|_| ())
+}
+
+/// Takes our filter off.
+pub(super) fn remove_filter(ifindex: u32) -> Result<(), SteerError> {
+    let mut body = our_filter(ifindex);
+    put(&mut body, TCA_KIND, b"bpf\0");
+    ask("take the copper wire's tc program off", RTM_DELTFILTER, REQUEST | ACK, &body).map(|_| ())
+}
+
+fn our_filter(ifindex: u32) -> Vec<u8> {
+    let all = u32::from((libc::ETH_P_ALL as u16).to_be());
+    tcmsg(ifindex, HANDLE, INGRESS, PREF << 16 | all)
+}
+
+fn ifinfo(ifindex: u32) -> Vec<u8> {
+    let mut b = vec![0u8; IFINFOMSG];
+    b[4..8].copy_from_slice(&ifindex.to_ne_bytes());
+    b
+}
+
+fn tcmsg(ifindex: u32, handle: u32, parent: u32, info: u32) -> Vec<u8> {
+    [0, ifindex, handle, parent, info].into_iter().flat_map(u32::to_ne_bytes).collect()
+}
+
+/// Appends one attribute.
+fn put(out: &mut Vec<u8>, kind: u16, value: &[u8]) {
+    out.extend(((value.len() + 4) as u16).to_ne_bytes());
+    out.extend(kind.to_ne_bytes());
+    out.extend(value);
+    out.resize(out.len().next_multiple_of(4), 0);
+}
+
+fn word(value: &[u8]) -> Option<u32> {
+    Some(u32::from_ne_bytes(value.get(..4)?.try_into().ok()?))
+}
+
+fn text(value: &[u8]) -> String {
+    String::from_utf8_lossy(value.split(|&b| b == 0).next().unwrap_or(&[])).into_owned()
+}
+
+/// The attributes in `bytes`: (type, value), ending at the first that makes no sense.
+fn attributes(mut bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
+    std::iter::from_fn(move || {
+        let len = usize::from(u16::from_ne_bytes([*bytes.first()?, *bytes.get(1)?]));
+        let kind = u16::from_ne_bytes([*bytes.get(2)?, *bytes.get(3)?]) & 0x3fff;
+        let value = bytes.get(4..len)?;
+        bytes = bytes.get(len.next_multiple_of(4)..).unwrap_or(&[]);
+        Some((kind, value))
+    })
+}
+
+/// Sends one request and returns the bodies of all replies, in the network namespace of the calling thread.
+fn ask(doing: &str, kind: u16, flags: u16, body: &[u8]) -> Result<Vec<Vec<u8>>, SteerError> {
+    let os = |e| SteerError::kernel(doing, e);
+    let fd = open().map_err(os)?;
+    let mut message = Vec::with_capacity(HEADER + body.len());
+    message.extend(((HEADER + body.len()) as u32).to_ne_bytes());
+    message.extend(kind.to_ne_bytes());
+    message.extend(flags.to_ne_bytes());
+    message.extend([0; 8]);
+    message.extend(body);
+    // SAFETY: `message` is readable for its length.
+    if unsafe { libc::send(fd.as_raw_fd(), message.as_ptr().cast(), message.len(), 0) } < 0 {
+        return Err(os(io::Error::last_os_error()));
+    }
+    let mut replies = Vec::new();
+    let mut buf = vec![0u8; 64 * 1024];
+    loop {
+        // SAFETY: `buf` is writable for its length.
+        let got = unsafe { libc::recv(fd.as_raw_fd(), buf.as_mut_ptr().cast(), buf.len(), 0) };
+        if got < 0 {
+            return Err(os(io::Error::last_os_error()));
+        }
+        let mut rest = &buf[..got as usize];
+        while rest.len() >= HEADER {
+            let len = (word(rest).unwrap_or(0) as usize).clamp(HEADER, rest.len());
+            let (kind, flags) = (u16::from_ne_bytes([rest[4], rest[5]]), u16::from_ne_bytes([rest[6], rest[7]]));
+            let body = &rest[HEADER..len];
+            match kind {
+                MSG_DONE => return Ok(replies),
+                MSG_ERROR => return finish(doing, body, replies),
+                _ => replies.push(body.to_vec()),
+            }
+            if flags & 2 == 0 && message[6] & ACK as u8 == 0 {
+                return Ok(replies); // one answer, not in several parts
+            }
+            rest = rest.get(len.next_multiple_of(4)..).unwrap_or(&[]);
+        }
+    }
+}
+
+/// An acknowledgement, or the kernel's error with its own words.
+fn finish(doing: &str, body: &[u8], replies: Vec<Vec<u8>>) -> Result<Vec<Vec<u8>>, SteerError> {
+    let code = word(body).unwrap_or(0) as i32;
+    if code == 0 {
+        return Ok(replies);
+    }
+    // The error, the header of the request, then attributes of which the first kind is text.
+    let said = attributes(body.get(4 + HEADER..).unwrap_or(&[])).find(|(kind, _)| *kind == 1);
+    let detail = said.map_or(String::new(), |(_, value)| text(value));
+    Err(SteerError::Kernel { step: doing.to_owned(), source: io::Error::from_raw_os_error(-code), detail })
+}
+
+fn open() -> io::Result<OwnedFd> {
+    // SAFETY: socket takes no pointers.
+    let fd = unsafe { libc::socket(libc::AF_NETLINK, libc::SOCK_RAW | libc::SOCK_CLOEXEC, libc::NETLINK_ROUTE) };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the kernel has just made this descriptor for us.
+    let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+    // Without these the errors are only numbers.
+    for option in [NETLINK_CAP_ACK, NETLINK_EXT_ACK] {
+        let _ = crate::sys::set_option(fd.as_raw_fd(), libc::SOL_NETLINK, option, &1i32);
+    }
+    Ok(fd)
+}
