@@ -1,5 +1,6 @@
 """The Rust core (crates/py). Every function raises `smartwire.Error` with one sentence, and nothing else."""
 
+from collections.abc import Callable
 from os import PathLike
 from typing import Any
 
@@ -22,6 +23,12 @@ def profile_names() -> list[str]:
 
 def profile(name: str, seed: int = 1) -> str:
     """A built-in profile as JSON: name, text, radio_rtt_ms, and the links down and up."""
+
+def simulate(plan: str, progress: Callable[[float], object]) -> str:
+    """Runs a plan, JSON, in virtual time and returns its report as JSON (crates/sim/src/measure.rs: Plan, Report).
+
+    `progress` is called with the share that is done; what it raises ends the run.
+    """
 
 class Emulator:
     """A link emulator between two interfaces. `spec` is JSON (crates/sim/src/emulator: EmulatorSpec)."""

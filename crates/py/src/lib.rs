@@ -8,6 +8,7 @@ mod emulator;
 mod guard;
 mod journal;
 mod reasons;
+mod sim;
 mod wire;
 
 use pyo3::prelude::*;
@@ -25,6 +26,8 @@ mod _native {
     use super::journal::replay_journal;
     #[pymodule_export]
     use super::reasons::reasons;
+    #[pymodule_export]
+    use super::sim::simulate;
     #[pymodule_export]
     use super::wire::{unwire, Wire};
 

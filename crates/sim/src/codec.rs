@@ -44,6 +44,8 @@ pub struct Opts {
     pub sack: [(u32, u32); 4],
     /// How many SACK blocks.
     pub sacks: u8,
+    /// Bytes written behind the other options, whatever they mean; never read back.
+    pub raw: &'static [u8],
 }
 
 impl Opts {
@@ -79,6 +81,7 @@ impl Opts {
                 out.extend(right.to_be_bytes());
             }
         }
+        out.extend(self.raw);
     }
 
     /// Reads options; `None` if they are not well formed.
@@ -126,6 +129,8 @@ pub struct Seg {
     pub window: u16,
     /// Options.
     pub opts: Opts,
+    /// The AE flag (RFC 9768), which stands beside the data offset.
+    pub ae: bool,
     /// The IP header's ECN bits: 0 Not-ECT, 1 ECT(1), 2 ECT(0), 3 CE.
     pub ecn: u8,
     /// Payload.
@@ -215,7 +220,7 @@ impl Path {
         out.extend(self.dport.to_be_bytes());
         out.extend(seg.seq.to_be_bytes());
         out.extend(seg.ack.to_be_bytes());
-        out.extend([(header as u8 / 4) << 4, seg.flags]);
+        out.extend([(header as u8 / 4) << 4 | u8::from(seg.ae), seg.flags]);
         out.extend(seg.window.to_be_bytes());
         out.extend([0, 0, 0, 0]);
         out.extend(opts);
@@ -234,6 +239,28 @@ impl Path {
         out.extend([0, 0]);
         out.extend(payload);
         self.fill_sum(&mut out, at, at + 6, UDP);
+        out
+    }
+
+    /// The frame of an ICMP error that says that `about`, a frame of the other direction, exceeds `mtu` (RFC 1191,
+    /// RFC 8201).
+    pub fn too_big(&self, about: &[u8], mtu: u32) -> Vec<u8> {
+        let v4 = self.src.to_ipv4_mapped().is_some();
+        let packet = &about[14.min(about.len())..];
+        let mut body = if v4 { vec![3, 4, 0, 0, 0, 0] } else { vec![2, 0, 0, 0] };
+        if v4 {
+            body.extend((mtu as u16).to_be_bytes());
+        } else {
+            body.extend(mtu.to_be_bytes());
+        }
+        body.extend(&packet[..packet.len().min(if v4 { 48 } else { 200 })]);
+        let proto = if v4 { ICMP } else { ICMP6 };
+        let mut out = self.ip_header(proto, 1, 0, body.len());
+        let at = out.len();
+        out.extend(body);
+        let start = if v4 { 0 } else { pseudo(self.src, self.dst, proto, out.len() - at) };
+        let sum = !fold(sum16(&out[at..], start));
+        out[at + 2..at + 4].copy_from_slice(&sum.to_be_bytes());
         out
     }
 
@@ -359,6 +386,7 @@ pub fn tcp(frame: &[u8], verify: bool) -> Option<Tcp<'_>> {
         seq: be32(4),
         ack: be32(8),
         flags: b[13],
+        ae: b[12] & 1 != 0,
         window: be16(14),
         opts,
         ecn: ip.ecn,
@@ -366,6 +394,31 @@ pub fn tcp(frame: &[u8], verify: bool) -> Option<Tcp<'_>> {
     };
     let sum_ok = !verify || fold(sum16(b, pseudo(ip.src, ip.dst, TCP, b.len()))) == 0xffff;
     Some(Tcp { ip, sport: be16(0), dport: be16(2), seg, payload: &b[header..], sum_ok })
+}
+
+/// What an ICMP "too big" says: MTU, and addresses and ports of the packet that was (source, destination).
+pub type TooBig = (u32, (Ipv6Addr, u16), (Ipv6Addr, u16));
+
+/// Reads an ICMP error of [`Path::too_big`]'s kind about a TCP segment.
+pub fn too_big(frame: &[u8]) -> Option<TooBig> {
+    let ip = ip(frame)?;
+    let b = ip.l4;
+    let be16 = |b: &[u8]| u16::from_be_bytes([b[0], b[1]]);
+    let (mtu, quote) = match (ip.proto, b.get(..8)?) {
+        (ICMP, [3, 4, ..]) => (u32::from(be16(&b[6..])), &b[8..]),
+        (ICMP6, [2, ..]) => (u32::from_be_bytes([b[4], b[5], b[6], b[7]]), &b[8..]),
+        _ => return None,
+    };
+    let (src, dst, l4) = if ip.proto == ICMP {
+        let q = quote.get(..20)?;
+        let address = |k: usize| std::net::Ipv4Addr::new(q[k], q[k + 1], q[k + 2], q[k + 3]).to_ipv6_mapped();
+        (address(12), address(16), quote.get(20..24)?)
+    } else {
+        let q = quote.get(..40)?;
+        let address = |k: usize| Ipv6Addr::from(<[u8; 16]>::try_from(&q[k..k + 16]).unwrap_or([0; 16]));
+        (address(8), address(24), quote.get(40..44)?)
+    };
+    Some((mtu, (src, be16(l4)), (dst, be16(&l4[2..]))))
 }
 
 /// Whose queue a frame stands in: IPv4 address, or IPv6 /64.
@@ -432,7 +485,7 @@ mod tests {
         let mut opts = Opts { ts: Some((1, 2)), sacks: 2, ..Opts::default() };
         opts.sack[0] = (100, 200);
         opts.sack[1] = (300, 400);
-        let seg = Seg { seq: 7, ack: 9, flags: ACK | PSH, window: 500, opts, ecn: 2, payload: b"hello world".to_vec() };
+        let seg = Seg { seq: 7, ack: 9, flags: ACK | PSH, window: 500, opts, ae: false, ecn: 2, payload: b"hello world".to_vec() };
         let syn = Seg {
             flags: SYN,
             opts: Opts { mss: Some(1460), ws: Some(7), sack_ok: true, ts: Some((5, 0)), ..Opts::default() },

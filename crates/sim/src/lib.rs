@@ -3,10 +3,14 @@
 //! The link model ([`link`]) is sans-IO and serves virtual time and the lab's real-time emulator alike.
 #![forbid(unsafe_code)]
 
+pub mod check;
 pub mod codec;
 pub mod crossings;
 pub mod emulator;
+pub mod endpoint;
 pub mod link;
+pub mod measure;
 pub mod profiles;
 pub mod rng;
 pub mod trace;
+pub mod world;

@@ -178,6 +178,11 @@ impl<P: Packet> Link<P> {
         self.restart_head(now);
     }
 
+    /// From now on nothing above `mtu` bytes enters.
+    pub fn set_mtu(&mut self, mtu: u32) {
+        self.spec.mtu = Some(mtu);
+    }
+
     /// Ends every fault: loss, damage, copies, reordering, freezes, MTU. Queue, rate, policer and delay stay.
     pub fn heal(&mut self, now: u64) {
         self.serve(now);

@@ -1,0 +1,328 @@
+//! Checkers at both taps of the wire. They see frames in and frames out and the engine's public events, nothing of its
+//! structures, and hold the invariants of tcp.md 2.2 against every packet:
+//!
+//! - I1 nothing is acknowledged that did not reach the wire, I4 intact; custody stands in the custody book;
+//! - I2 acknowledgement and window edge never go back;
+//! - I3 what leaves towards Y at s came from X at s (its content is checked by the endpoints);
+//! - I5 timestamps are values really sent by whom they claim to be from, and never go back;
+//! - I6, I7 acknowledgements towards Y are never ahead of what Y may know, and a FIN's only follows its receiver's;
+//! - I8 a flow that is not optimized leaves byte for byte as it came, in order;
+//! - a reset carries exactly the sequence number that its receiver accepts; checksums verify; nothing without timestamps
+//!   where they were agreed.
+
+mod stream;
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::net::Ipv6Addr;
+
+use smartwire_engine::api::EventKind;
+use smartwire_engine::{CustodyMark, Event, FlowKey, Side};
+
+use crate::codec::{self, Tcp, ACK, FIN, RST, SYN};
+use crate::rng::mix;
+use stream::Stream;
+
+/// Access address and port, core address and port.
+type Key = (Ipv6Addr, u16, Ipv6Addr, u16);
+
+/// What the checker holds a flow to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mode {
+    /// Frames pass as they are.
+    Raw,
+    /// The engine stands in for both ends.
+    Optimized,
+    /// Ended, or replaced by a new connection of the same name: only what always holds is checked.
+    Over,
+}
+
+/// One line of the packet log.
+#[derive(Clone, Copy, Debug)]
+struct Line {
+    now: u64,
+    out: bool,
+    side: Side,
+    flags: u8,
+    seq: i64,
+    len: u32,
+    ack: i64,
+    window: u16,
+    ts: Option<(u32, u32)>,
+    sacks: u8,
+}
+
+#[derive(Debug)]
+struct Flow {
+    mode: Mode,
+    /// The mode changed in the present batch: either rule is accepted for its frames.
+    turned: bool,
+    /// By the side that they come from.
+    streams: [Stream; 2],
+    expected: VecDeque<(Side, u64)>,
+    recent: VecDeque<u64>,
+    log: VecDeque<Line>,
+}
+
+impl Flow {
+    fn new(mode: Mode) -> Flow {
+        Flow {
+            mode,
+            turned: false,
+            streams: Default::default(),
+            expected: VecDeque::new(),
+            recent: VecDeque::new(),
+            log: VecDeque::new(),
+        }
+    }
+
+    fn note(&mut self, line: Line) {
+        const LINES: usize = 60;
+        if self.log.len() >= LINES {
+            self.log.pop_front();
+        }
+        self.log.push_back(line);
+    }
+}
+
+/// Payload that crossed the wire, by how it was treated. Bytes, each counted once.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Share {
+    /// Of flows that were optimized at the time.
+    pub under_custody: u64,
+    /// Of all others.
+    pub beside: u64,
+}
+
+/// The checkers of one wire.
+#[derive(Debug, Default)]
+pub struct Checker {
+    flows: HashMap<Key, Flow>,
+    /// Frames that are no TCP, which must leave as they came.
+    other: VecDeque<(Side, u64)>,
+    touched: Vec<Key>,
+    share: Share,
+    now: u64,
+}
+
+fn hash(frame: &[u8]) -> u64 {
+    let mut h = frame.len() as u64;
+    for word in frame.chunks(8) {
+        let mut bytes = [0; 8];
+        bytes[..word.len()].copy_from_slice(word);
+        h = (h ^ u64::from_le_bytes(bytes)).wrapping_mul(0x9fb2_1c65_1e98_df25).rotate_left(29);
+    }
+    mix(h)
+}
+
+fn key(side_of_src: Side, t: &Tcp<'_>) -> Key {
+    match side_of_src {
+        Side::Access => (t.ip.src, t.sport, t.ip.dst, t.dport),
+        Side::Core => (t.ip.dst, t.dport, t.ip.src, t.sport),
+    }
+}
+
+impl Checker {
+    /// Payload by treatment.
+    pub fn share(&self) -> Share {
+        self.share
+    }
+
+    /// A frame comes in from `side`.
+    pub fn on_in(&mut self, now: u64, side: Side, frame: &[u8]) {
+        self.now = now;
+        let Some(t) = codec::tcp(frame, true) else {
+            return self.other.push_back((side.other(), hash(frame)));
+        };
+        let key = key(side, &t);
+        self.touched.push(key);
+        let flow = self.flows.entry(key).or_insert_with(|| Flow::new(Mode::Raw));
+        if t.sum_ok && t.seg.has(SYN) && !t.seg.has(ACK) && flow.streams[side as usize].is_other_syn(t.seg.seq) {
+            let mode = if flow.mode == Mode::Optimized { Mode::Over } else { Mode::Raw };
+            *flow = Flow::new(mode);
+        }
+        if flow.mode == Mode::Raw {
+            flow.expected.push_back((side.other(), hash(frame)));
+        }
+        if flow.recent.len() >= 4096 {
+            flow.recent.pop_front();
+        }
+        flow.recent.push_back(hash(frame));
+        if !t.sum_ok {
+            return;
+        }
+        let new = flow.streams[side as usize].on_in(&t);
+        if flow.mode == Mode::Optimized {
+            self.share.under_custody += new;
+        } else {
+            self.share.beside += new;
+        }
+        let [a, c] = &mut flow.streams;
+        let (own, other) = if side == Side::Access { (a, c) } else { (c, a) };
+        if t.seg.has(ACK) {
+            own.note_ack(&t, other);
+        }
+        let line = line(now, false, side, &t, flow);
+        flow.note(line);
+    }
+
+    /// Something that the engine says of a flow.
+    pub fn on_event(&mut self, event: &Event) {
+        let k = &event.key;
+        let key = (k.access_addr, k.access_port, k.core_addr, k.core_port);
+        let Some(flow) = self.flows.get_mut(&key) else { return };
+        let mode = match event.kind {
+            EventKind::Optimizing => Mode::Optimized,
+            EventKind::Draining(_) => return,
+            EventKind::HandedBack(_) => Mode::Raw,
+            // A refusal says so about a flow that passes as it is; a place that it had is given up.
+            EventKind::Refused(_) => Mode::Raw,
+            EventKind::Reset(_) | EventKind::Closed => Mode::Over,
+        };
+        if mode != flow.mode {
+            flow.mode = mode;
+            flow.turned = true;
+            flow.expected.clear();
+            for stream in &mut flow.streams {
+                stream.turned();
+            }
+        }
+        self.touched.push(key);
+    }
+
+    /// A frame leaves towards `side`. The error says which invariant it breaks, with the flow's packet log.
+    pub fn on_out(&mut self, now: u64, side: Side, frame: &[u8]) -> Result<(), String> {
+        self.now = now;
+        let Some(t) = codec::tcp(frame, true) else {
+            return match self.other.pop_front() {
+                Some(expected) if expected == (side, hash(frame)) => Ok(()),
+                _ => Err("I8: a frame that is no TCP did not leave as it came".into()),
+            };
+        };
+        let key = key(side.other(), &t);
+        let Some(flow) = self.flows.get_mut(&key) else {
+            return Err(format!("a frame of a flow that never came in left towards {side:?}"));
+        };
+        let line = line(now, true, side, &t, flow);
+        flow.note(line);
+        let verdict = judge(flow, side, frame, &t);
+        verdict.map_err(|broken| {
+            let log: Vec<String> = flow.log.iter().map(Line::to_string).collect();
+            format!("{broken}\n{}", log.join("\n"))
+        })
+    }
+
+    /// The batch is over: what passes untouched must have passed, and custody must stand in the book.
+    pub fn end_batch<'a>(&mut self, book: impl Iterator<Item = &'a (FlowKey, CustodyMark)>) -> Result<(), String> {
+        let touched: HashSet<Key> = self.touched.drain(..).collect();
+        let mut custody: Vec<Key> = Vec::new();
+        for key in touched {
+            let Some(flow) = self.flows.get_mut(&key) else { continue };
+            let turned = std::mem::take(&mut flow.turned);
+            if flow.mode == Mode::Raw && !turned && !flow.expected.is_empty() {
+                let log: Vec<String> = flow.log.iter().map(Line::to_string).collect();
+                return Err(format!("I8: a frame of a flow that is not optimized did not pass\n{}", log.join("\n")));
+            }
+            if flow.mode == Mode::Optimized && flow.custody() > 0 {
+                custody.push(key);
+            }
+        }
+        if !self.other.is_empty() {
+            return Err("I8: a frame that is no TCP did not pass".into());
+        }
+        if custody.is_empty() {
+            return Ok(());
+        }
+        let marked: HashSet<Key> = book
+            .filter(|(_, mark)| mark.custody)
+            .map(|(k, _)| (k.access_addr, k.access_port, k.core_addr, k.core_port))
+            .collect();
+        match custody.iter().find(|k| !marked.contains(k)) {
+            Some(key) => Err(format!("I1: the custody of {key:?} is not in the custody book")),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Flow {
+    /// Bytes acknowledged to a sender by the engine and not by the receiver, over both streams.
+    fn custody(&self) -> u64 {
+        let of = |x: usize| self.streams[x].told_ack.saturating_sub(self.streams[1 - x].acked.max(1));
+        of(0) + of(1)
+    }
+}
+
+/// Everything that holds for a TCP frame that leaves towards `side`.
+fn judge(flow: &mut Flow, side: Side, frame: &[u8], t: &Tcp<'_>) -> Result<(), String> {
+    let mark = hash(frame);
+    let recent = &flow.recent;
+    let as_it_came = || recent.contains(&mark);
+    if flow.mode == Mode::Raw && !flow.turned {
+        if flow.expected.pop_front() != Some((side, mark)) {
+            return Err("I8: a frame of a flow that is not optimized did not leave as it came".into());
+        }
+        return Ok(());
+    }
+    if !t.sum_ok {
+        return if as_it_came() { Ok(()) } else { Err("the checksum of a frame that left is wrong".into()) };
+    }
+    let [a, c] = &mut flow.streams;
+    // `from` is the stream of the endpoint that the frame claims to come from, `to` that of the one it goes to.
+    let (from, to) = if side == Side::Core { (a, c) } else { (c, a) };
+    if t.seg.has(SYN) {
+        return if as_it_came() { Ok(()) } else { Err("the handshake was changed".into()) };
+    }
+    if t.seg.has(RST) {
+        return if as_it_came() { Ok(()) } else { from.check_reset(to, t) };
+    }
+    from.check_data(t)?;
+    if flow.mode == Mode::Over {
+        return Ok(());
+    }
+    if t.seg.has(ACK) {
+        to.check_ack(from, t, flow.mode == Mode::Optimized && !flow.turned)?;
+    }
+    from.check_times(to, t, &as_it_came, flow.mode == Mode::Optimized && !flow.turned)
+}
+
+fn line(now: u64, out: bool, side: Side, t: &Tcp<'_>, flow: &Flow) -> Line {
+    let from = if out { side.other() } else { side };
+    let relative = |isn: Option<u32>, seq: u32| isn.map_or(i64::from(seq), |isn| i64::from(seq.wrapping_sub(isn)));
+    Line {
+        now,
+        out,
+        side,
+        flags: t.seg.flags,
+        seq: relative(flow.streams[from as usize].isn, t.seg.seq),
+        len: t.payload.len() as u32,
+        ack: relative(flow.streams[from.other() as usize].isn, t.seg.ack),
+        window: t.seg.window,
+        ts: t.seg.opts.ts,
+        sacks: t.seg.opts.sacks,
+    }
+}
+
+impl std::fmt::Display for Line {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let who = match (self.out, self.side) {
+            (false, Side::Access) => "phone >      ",
+            (false, Side::Core) => "      < server",
+            (true, Side::Access) => "phone <      ",
+            (true, Side::Core) => "      > server",
+        };
+        let mut flags = String::new();
+        for (bit, c) in [(SYN, 'S'), (FIN, 'F'), (RST, 'R'), (codec::PSH, 'P'), (ACK, '.'), (codec::ECE, 'E')] {
+            if self.flags & bit != 0 {
+                flags.push(c);
+            }
+        }
+        let Line { seq, len, ack, window, .. } = self;
+        write!(f, "{:>14.6} {who} {flags:<3} {seq}:{}({len}) ack {ack} win {window}", self.now as f64 / 1e9, seq + i64::from(*len))?;
+        if let Some((val, ecr)) = self.ts {
+            write!(f, " ts {val} {ecr}")?;
+        }
+        if self.sacks > 0 {
+            write!(f, " sacks {}", self.sacks)?;
+        }
+        Ok(())
+    }
+}

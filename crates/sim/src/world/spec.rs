@@ -1,0 +1,168 @@
+//! What a world is made of.
+
+use smartwire_engine::{Command, Config, Side};
+
+use crate::endpoint::{Step, TcpConfig};
+use crate::link::LinkSpec;
+
+/// Phones, a wire, the internet, servers, and the connections between them.
+#[derive(Clone, Debug, Default)]
+pub struct WorldSpec {
+    /// Seed of everything random; each link and each endpoint draws from a stream of its own.
+    pub seed: u64,
+    /// The radio of each phone: down and up.
+    pub phones: Vec<(LinkSpec, LinkSpec)>,
+    /// The internet, shared by all: towards the wire and from it.
+    pub internet: (LinkSpec, LinkSpec),
+    /// What stands between radio and internet.
+    pub wire: WireSpec,
+    /// Connections, in any order.
+    pub flows: Vec<FlowSpec>,
+    /// An open-loop UDP echo from the first phone every so many ns.
+    pub probe_every_ns: Option<u64>,
+    /// Links that find a packet too big say so with ICMP.
+    pub icmp: bool,
+    /// What happens when.
+    pub actions: Vec<(u64, Action)>,
+}
+
+/// What stands between radio and internet.
+#[derive(Clone, Debug, Default)]
+pub enum WireSpec {
+    /// A plain wire.
+    #[default]
+    Copper,
+    /// The engine.
+    Engine(Box<EngineSpec>),
+}
+
+/// An engine and its frames.
+#[derive(Clone, Debug)]
+pub struct EngineSpec {
+    /// Its configuration.
+    pub config: Config,
+    /// Frames, and how many of them may be held.
+    pub frames: (u32, u32),
+    /// Places in the custody book.
+    pub book: usize,
+}
+
+impl Default for EngineSpec {
+    fn default() -> EngineSpec {
+        let config = Config { max_flows: 4096, max_active: 4096, max_half_open: 1024, ..Config::default() };
+        let config = Config { max_subscribers: 1024, max_segments: 1 << 16, ..config };
+        EngineSpec { config, frames: (1 << 16, 60_000), book: 4096 }
+    }
+}
+
+/// One connection.
+#[derive(Clone, Debug)]
+pub struct FlowSpec {
+    /// Whose.
+    pub phone: usize,
+    /// Over IPv6, or IPv4.
+    pub v6: bool,
+    /// When it opens, ns.
+    pub start_ns: u64,
+    /// Which end opens it.
+    pub opens: Side,
+    /// TCP port at the phone, and at the server.
+    pub ports: (u16, u16),
+    /// The phone's end.
+    pub phone_tcp: TcpConfig,
+    /// The server's end.
+    pub server_tcp: TcpConfig,
+    /// The phone's application.
+    pub phone_app: Vec<Step>,
+    /// The server's application.
+    pub server_app: Vec<Step>,
+}
+
+impl FlowSpec {
+    /// A connection that does nothing yet, from port `port` of phone 0.
+    pub fn new(v6: bool, port: u16) -> FlowSpec {
+        let phone_tcp = TcpConfig { isn: 77_000, rcv_buf: 6 << 20, ..TcpConfig::default() };
+        let server_tcp = TcpConfig { isn: 4_000_000_000, ts_at_zero: 900_000, ..TcpConfig::default() };
+        // Both ends fill a packet of 1,500 bytes.
+        let mss = if v6 { 1440 } else { 1460 };
+        FlowSpec {
+            phone: 0,
+            v6,
+            start_ns: 0,
+            opens: Side::Access,
+            ports: (port, 443),
+            phone_tcp: TcpConfig { mss, ..phone_tcp },
+            server_tcp: TcpConfig { mss, ..server_tcp },
+            phone_app: Vec::new(),
+            server_app: Vec::new(),
+        }
+    }
+
+    /// The phone asks with 200 bytes, the server answers with `bytes`, both close.
+    pub fn download(v6: bool, port: u16, bytes: u64) -> FlowSpec {
+        FlowSpec {
+            phone_app: vec![Step::Send(200), Step::Expect(bytes), Step::Eof, Step::Fin],
+            server_app: vec![Step::Expect(200), Step::Send(bytes), Step::Fin],
+            ..FlowSpec::new(v6, port)
+        }
+    }
+
+    /// The phone sends `bytes`, the server confirms with 100 bytes, both close.
+    pub fn upload(v6: bool, port: u16, bytes: u64) -> FlowSpec {
+        FlowSpec {
+            phone_app: vec![Step::Send(bytes), Step::Expect(100), Step::Fin],
+            server_app: vec![Step::Expect(bytes), Step::Send(100), Step::Eof, Step::Fin],
+            ..FlowSpec::new(v6, port)
+        }
+    }
+
+    /// The same with both ends changed.
+    pub fn both(mut self, change: impl Fn(&mut TcpConfig)) -> FlowSpec {
+        change(&mut self.phone_tcp);
+        change(&mut self.server_tcp);
+        self
+    }
+}
+
+/// Which link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LinkId {
+    /// The internet towards the wire.
+    InternetDown,
+    /// The internet from the wire.
+    InternetUp,
+    /// The radio of a phone, towards it.
+    RadioDown(usize),
+    /// The radio of a phone, from it.
+    RadioUp(usize),
+}
+
+impl LinkId {
+    pub(super) fn index(self) -> usize {
+        match self {
+            LinkId::InternetDown => 0,
+            LinkId::InternetUp => 1,
+            LinkId::RadioDown(k) => 2 + 2 * k,
+            LinkId::RadioUp(k) => 3 + 2 * k,
+        }
+    }
+}
+
+/// Something that happens at a given instant.
+#[derive(Clone, Debug)]
+pub enum Action {
+    /// An order to the engine. Deadlines in it are absolute.
+    Order(Command),
+    /// A link serves nothing for so many ns.
+    Freeze(LinkId, u64),
+    /// All links lose, damage, copy and reorder nothing from now on.
+    Heal,
+    /// From now on, the engine is replaced by a plain wire at the instant that it says it is drained.
+    RemoveWhenDrained,
+    /// A frame from nowhere comes in at a side of the wire.
+    Inject(Side, Vec<u8>),
+    /// A link takes no packet above this size any more.
+    Mtu(LinkId, u32),
+    /// Packets of one direction (towards this side) pass beside the wire for so many ns.
+    Detour(Side, u64),
+}
