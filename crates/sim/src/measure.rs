@@ -16,7 +16,8 @@ use crate::world::{Action,  EngineSpec, FlowSpec, LinkId, WireSpec, World, World
 pub struct Plan {
     /// Towards the phones: the name of a profile, or of a trace file.
     pub down: String,
-    /// From the phones; absent: the profile's own, the trace's `.up` beside its `.down`, or unlimited.
+    /// From the phones; absent: the profile's own, the trace's `.up` beside its `.down`, or `perfect`, which has no
+    /// rate.
     pub up: Option<String>,
     /// Bulk downloads of one phone.
     pub flows: usize,
@@ -166,6 +167,8 @@ pub struct Report {
     pub flows: Vec<FlowReport>,
 }
 
+/// The name of a link without a rate.
+const PERFECT: &str = "perfect";
 const PROBE_NS: u64 = 20_000_000;
 
 /// Runs a plan; `progress` is told the share that is done and may stop the run by returning false.
@@ -246,10 +249,13 @@ fn side(name: &str, plan: &Plan, down: bool) -> Result<LinkSpec, String> {
         let p = profiles::profile(name, plan.seed)?;
         return Ok(if down { p.down } else { p.up });
     }
+    if name == PERFECT {
+        return Ok(LinkSpec { seed: plan.seed, ..LinkSpec::default() });
+    }
     let file = PathBuf::from(name);
     if !file.exists() {
         let names = profiles::NAMES.join(", ");
-        return Err(format!("there is neither a link profile nor a trace file {name}: the profiles are {names}"));
+        return Err(format!("there is neither a link profile nor a trace file {name}: the profiles are {names} and {PERFECT}"));
     }
     let rate = Rate::Trace { file, offset_ms: plan.offset_ms };
     let queue = if down { 2_000_000 } else { 1_000_000 };

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import click
 
 from smartwire.cli.page import DURATION, command, json_option
+from smartwire.errors import NotThere
 
 
 @command(
@@ -15,15 +17,20 @@ from smartwire.cli.page import DURATION, command, json_option
     examples=[
         ("smartwire sim --down lte-driving", "One download through the wire over a built-in profile"),
         ("smartwire sim --down lte-driving --no-optimize", "The same over a plain wire"),
-        ("smartwire sim --down Verizon.down --up Verizon.up --flows 2 --cc bbr", "Two downloads over a trace, from BBR"),
+        (
+            "smartwire sim --down Verizon.down --up Verizon.up --flows 2 --cc bbr",
+            "Two downloads over a trace, from BBR",
+        ),
         ("smartwire sim --down umts --flows 0 --json | jq .rtt_ms", "The idle link"),
     ],
-    exits={1: "it failed, or a byte was not the one that was sent"},
+    exits={1: "it failed, or a byte was not the one that was sent", 3: "there is no such profile or file"},
     see=["replay", "bench", "lab"],
 )
 @click.option("--down", default="lte-still", show_default=True, help="Link to the phone: a profile or a trace file.")
 @click.option("--up", help="Link from the phone (default: that of the profile, or the .up file beside a .down file).")
-@click.option("--flows", type=click.IntRange(0, 4000), default=1, show_default=True, help="Bulk downloads of one phone.")
+@click.option(
+    "--flows", type=click.IntRange(0, 4000), default=1, show_default=True, help="Bulk downloads of one phone."
+)
 @click.option("--seconds", type=DURATION, default="30", show_default=True, help="How long, in virtual time.")
 @click.option("--cc", type=click.Choice(("cubic", "bbr", "reno")), default="cubic", show_default=True,
               help="Congestion control of the servers.")  # fmt: skip
@@ -32,8 +39,12 @@ from smartwire.cli.page import DURATION, command, json_option
               help="Addresses of the flows; both takes them in turn.")  # fmt: skip
 @click.option("--seed", type=click.IntRange(0), default=1, show_default=True, help="Another seed, another instance.")
 @click.option("--rtt-ms", type=click.FloatRange(0, 10_000), help="Round trip without queues (default: radio + 30).")
-@click.option("--queue-bytes", type=click.IntRange(1500), help="Queue towards the phone (default: the profile's, 2 MB).")
-@click.option("--loss", type=click.FloatRange(0, 1, max_open=True), default=0.0, help="Random loss on the radio, each way.")
+@click.option(
+    "--queue-bytes", type=click.IntRange(1500), help="Queue towards the phone (default: the profile's, 2 MB)."
+)
+@click.option(
+    "--loss", type=click.FloatRange(0, 1, max_open=True), default=0.0, help="Random loss on the radio, each way."
+)
 @click.option("--offset", type=DURATION, default="0", help="Where in a trace file the run begins.")
 @json_option
 def sim(down: str, up: str | None, as_json: bool, no_optimize: bool, offset: float, **numbers: Any) -> None:
@@ -50,6 +61,10 @@ def sim(down: str, up: str | None, as_json: bool, no_optimize: bool, offset: flo
     from smartwire import _native
     from smartwire.cli.output import Progress, emit
 
+    for name in filter(None, (down, up)):
+        if name not in _native.profile_names() and not Path(name).exists():
+            profiles = ", ".join(_native.profile_names())
+            raise NotThere(f"There is neither a link profile nor a trace file {name}; the profiles are {profiles}.")
     plan = {"down": down, "up": up, "optimize": not no_optimize, "offset_ms": offset * 1000} | numbers
     with Progress("simulating", 1.0, quiet=as_json) as bar:
         report = json.loads(_native.simulate(json.dumps(plan), bar.at))
@@ -64,13 +79,17 @@ def show(report: dict[str, Any]) -> None:
     from smartwire.cli.output import table
 
     what = f"optimized, {report['custody_share']:.1%} of payload under custody" if report["optimized"] else "plain wire"
-    click.echo(f"{report['down']}, {len(report['flows'])} flows from {report['cc']} servers, {report['seconds']:g} s: {what}")
+    click.echo(
+        f"{report['down']}, {len(report['flows'])} flows from {report['cc']} servers, {report['seconds']:g} s: {what}"
+    )
     capacity, used = report["capacity_mbps"], report["utilisation"]
     of = f" of {capacity:.2f} ({used:.1%} of the link)" if capacity else ""
     rows = [("goodput", f"{report['goodput_mbps']:.2f} Mbit/s{of}")]
     spreads = (("queue", "queue_ms"), ("self-inflicted", "self_inflicted_ms"), ("echo RTT", "rtt_ms"))
     rows += [(label, spread(report[key])) for label, key in spreads]
-    again = f"{report['retransmitted_packets']:,} packets sent again, {report['dropped_packets']:,} dropped on the radio"
+    again = (
+        f"{report['retransmitted_packets']:,} packets sent again, {report['dropped_packets']:,} dropped on the radio"
+    )
     rows += [("retransmitted", again), ("integrity", report["integrity"])]
     for label, text in rows:
         click.echo(f"  {label:<15} {text}")

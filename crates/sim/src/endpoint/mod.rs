@@ -628,5 +628,3 @@ fn near(isn: u32, near: u64, seq: u32) -> u64 {
     near.wrapping_add_signed(i64::from(delta))
 }
 
-#[cfg(test)]
-mod tests;

@@ -273,6 +273,11 @@ impl World {
         self.now
     }
 
+    /// How many connections there are.
+    pub fn flow_count(&self) -> usize {
+        self.spec.flows.len()
+    }
+
     /// The phone's end and the server's of a connection.
     pub fn flow(&self, i: usize) -> (Summary, Summary) {
         (self.endpoints[2 * i].summary(), self.endpoints[2 * i + 1].summary())
