@@ -1,4 +1,6 @@
 //! Steering: the BPF programs by themselves, and the wire between real hosts.
 
+mod engine;
+mod frames;
 mod lab;
 mod wire;

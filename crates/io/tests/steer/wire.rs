@@ -1,9 +1,23 @@
 //! The copper wire between real hosts.
 
-use smartwire_io::steer::{AttachOptions, Mode, Steer};
+use std::time::Duration;
+
+use smartwire_io::steer::{AttachOptions, Beat, Mode, Steer};
 use smartwire_io::sys;
 
+use crate::engine::Engine;
+use crate::frames::{made_up, receive, up, wire_only};
 use crate::lab::Lab;
+
+/// A timeout that no pause of a busy machine reaches.
+pub const PATIENT: AttachOptions = AttachOptions {
+    custody_entries: 1 << 10,
+    foreign_entries: 64,
+    timeout: Duration::from_secs(3600),
+    max_frame: 0,
+    subscriber_prefix_v6: 64,
+};
+pub const MODES: [Mode; 3] = [Mode::Packet, Mode::XdpGeneric, Mode::XdpNative];
 
 /// Attaches `pa` and `pb`.
 pub fn attach(mode: Mode) -> Steer {
@@ -56,11 +70,108 @@ pub fn tcp_works(lab: &Lab) {
 #[test]
 fn the_copper_wire_carries_tcp_at_default_offloads_in_every_mode() {
     let Some(lab) = Lab::new("copper") else { return };
-    for mode in [Mode::Packet, Mode::XdpGeneric, Mode::XdpNative] {
+    for mode in MODES {
         let steer = attach(mode);
         tcp_works(&lab);
         let c = steer.counters();
         assert!(c.copper_frames > 0 && c.copper_bytes > 14_000_000, "{mode:?} {c:?}");
         assert_eq!((c.claimed_frames, c.resets, c.oversize_frames, c.no_socket_frames), (0, 0, 0, 0), "{mode:?}");
     }
+}
+
+#[test]
+fn all_but_tcp_and_its_like_passes_untouched_whether_an_engine_lives_or_not() {
+    let Some(lab) = Lab::new("untouched") else { return };
+    for mode in MODES {
+        let steer = attach_with(mode, &PATIENT);
+        let mut engine = Engine::open(&steer, mode, &["pa", "pb"]);
+        for live in [false, true] {
+            if live {
+                steer.heartbeat().claim().unwrap();
+            }
+            for (from, to) in [("phone", "server"), ("server", "phone")] {
+                let (mut tx, mut rx) = (lab.raw(from), lab.raw(to));
+                for (what, frame) in wire_only() {
+                    assert_eq!(tx.send(&[&frame]).unwrap(), 1);
+                    let got = receive(&mut rx, 1, made_up);
+                    assert_eq!(got, [frame], "{what} from {from}, {mode:?}, live: {live}");
+                }
+            }
+        }
+        engine.turn();
+        engine.seen.retain(|(_, f)| made_up(f));
+        assert_eq!(engine.seen, [], "{mode:?}");
+        steer.heartbeat().release();
+    }
+}
+
+#[test]
+fn what_the_engine_claims_comes_to_its_sockets_as_long_as_it_beats() {
+    let Some(lab) = Lab::new("claimed") else { return };
+    let frames: Vec<Vec<u8>> = [false, true]
+        .into_iter()
+        .flat_map(|v6| [up(v6, |p| p), up(v6, |p| p.vlan(7)), up(v6, |p| p.service_vlan(8).vlan(9))])
+        .map(|p| p.tcp(4000, 80).seq(1).payload(b"hello").build())
+        .collect();
+    let slices: Vec<&[u8]> = frames.iter().map(Vec::as_slice).collect();
+    let (mut phone, mut server) = (lab.raw("phone"), lab.raw("server"));
+    for mode in MODES {
+        let steer = attach_with(mode, &PATIENT);
+        let mut engine = Engine::open(&steer, mode, &["pa", "pb"]);
+        let before = steer.counters();
+        let mut through = |step: &str, by_engine: bool, engine: &mut Engine| {
+            engine.seen.clear();
+            assert_eq!(phone.send(&slices).unwrap(), frames.len());
+            while by_engine && engine.seen.len() < frames.len() {
+                engine.turn();
+            }
+            assert_eq!(receive(&mut server, frames.len(), made_up), frames, "{mode:?} {step}");
+            engine.turn();
+            let expected: Vec<_> = frames.iter().filter(|_| by_engine).map(|f| (0, f.clone())).collect();
+            assert_eq!(engine.seen, expected, "{mode:?} {step}");
+        };
+        through("before the claim", false, &mut engine);
+        steer.heartbeat().claim().unwrap();
+        through("claimed", true, &mut engine);
+        steer.heartbeat().release();
+        through("released", false, &mut engine);
+        let c = steer.counters();
+        let bytes: usize = frames.iter().map(Vec::len).sum();
+        assert_eq!(c.claimed_frames - before.claimed_frames, frames.len() as u64, "{mode:?}");
+        assert_eq!(c.claimed_bytes - before.claimed_bytes, bytes as u64, "{mode:?}");
+        assert_eq!((c.no_socket_frames, c.oversize_frames, steer.open_count()), (0, 0, 0), "{mode:?}");
+    }
+}
+
+#[test]
+fn the_wire_opens_when_the_beat_stops_and_closes_with_the_next() {
+    let Some(lab) = Lab::new("opens") else { return };
+    let frame = up(false, |p| p).tcp(4000, 80).payload(b"hello").build();
+    let (mut phone, mut server) = (lab.raw("phone"), lab.raw("server"));
+    for mode in MODES {
+        let steer = attach(mode);
+        let mut engine = Engine::open(&steer, mode, &["pa", "pb"]);
+        let opened = steer.open_count();
+        steer.heartbeat().claim().unwrap();
+        // 30 ms after the last beat at the latest.
+        std::thread::sleep(Duration::from_millis(30));
+        phone.send(&[&frame]).unwrap();
+        assert_eq!(receive(&mut server, 1, made_up), [frame.clone()], "{mode:?}");
+        engine.turn();
+        assert_eq!(engine.seen, [], "{mode:?}");
+        assert!(matches!(steer.heartbeat().beat(), Beat::Opened { for_ns } if for_ns >= 5_000_000), "{mode:?}");
+        assert_eq!(steer.open_count(), opened + 1);
+        // Closed again: try until one attempt fits between two beats.
+        while engine.seen.is_empty() {
+            steer.heartbeat().beat();
+            phone.send(&[&frame]).unwrap();
+            engine.turn();
+        }
+        steer.heartbeat().release();
+        while receive_now(&mut server) {}
+    }
+}
+
+fn receive_now(socket: &mut smartwire_io::raw::RawSocket) -> bool {
+    socket.recv(|_| ()).unwrap() > 0
 }
