@@ -71,13 +71,12 @@ impl Flow<'_> {
         };
         let verdict = self.act.rx[x].judge(&cx.sh.ooo, cx.now, &seg);
         if verdict.ack_counts() {
+            self.confirm(x);
             if let Some(fate) = self.acknowledged(cx, s, &seg) {
                 return fate;
             }
         }
-        let taken = self.take(cx, s, &seg, &verdict);
-        self.confirm(x);
-        taken
+        self.take(cx, s, &seg, &verdict)
     }
 
     fn verified<I: Io>(&self, cx: &Cx<'_, I>, s: &Segment) -> bool {
@@ -234,7 +233,7 @@ impl Flow<'_> {
                     cx.sh.stats.acks_consumed += 1;
                 } else {
                     // The third ACK may have been lost beyond us: the server needs one.
-                    cx.forward(s);
+                    self.pass(cx, s);
                 }
             }
             Verdict::Keepalive => self.keepalive(cx, s),
@@ -248,6 +247,16 @@ impl Flow<'_> {
         }
         self.act.rx[x].took(cx.now, seg, verdict);
         Taken::DONE
+    }
+
+    /// Sends an endpoint's own ACK on as it came: what it says, its peer has been told.
+    fn pass<I: Io>(&mut self, cx: &mut Cx<'_, I>, s: &Segment) {
+        let (x, o) = (s.side as usize, s.side.other() as usize);
+        if let Some(ack) = unwrap(self.rec.isn[o], s.ack, self.act.tx[o].una()) {
+            let window = u64::from(s.window) << self.rec.shift[x];
+            self.act.rx[o].told(ack, ack + window);
+        }
+        cx.forward(s);
     }
 
     fn take_in_order<I: Io>(

@@ -51,7 +51,7 @@ impl Sender {
         self.judge(pool, now, ack, &found, &mut out);
         self.measure(now, &found, &mut out);
         self.react(now, ack.link_full, &mut out);
-        self.grow(now, ack, &out);
+        self.grow(now, ack, &mut out);
         self.arm(pool);
         out
     }
@@ -372,13 +372,12 @@ impl Sender {
     }
 
     /// Congestion marks, then growth.
-    fn grow(&mut self, now: Now, ack: &AckIn<'_>, out: &AckOut) {
+    fn grow(&mut self, now: Now, ack: &AckIn<'_>, out: &mut AckOut) {
         if ack.ece && self.params.ecn && self.una >= self.ecn_until && !out.cut {
             // Once per window of data (RFC 3168 section 6.1.2).
             self.ecn_until = self.nxt;
             self.cwr = true;
-            let mut marked = *out;
-            self.cut(now, Cut::Ecn, 0, u32::MAX, &mut marked);
+            self.cut(now, Cut::Ecn, 0, u32::MAX, out);
         }
         if !self.prr.active && out.delivered() > 0 {
             self.cc.grow(now, out.delivered(), self.window_limited(), self.rtt.smoothed());
