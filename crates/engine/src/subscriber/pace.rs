@@ -1,45 +1,75 @@
-//! How fast bytes may leave: a token bucket whose burst stays below what a millisecond may carry.
+//! How fast bytes may leave: a rate, and a limit for any millisecond that holds whatever the rate says.
 //!
 //! Bursts of hundreds of kilobytes (ACKs that come in a bunch, a window that opens in one go, the end of a freeze)
 //! overflow the first 1G port behind a 10G one. In any millisecond at most max(burst, 1.25 x rate) leaves.
 
 use crate::api::Now;
 
-/// A flow may send while its bucket is not empty and so overdraw it by at most one packet.
-const OVERDRAFT: u64 = 1514;
+/// One packet: what a rate may be overdrawn by, and what is waited for.
+const PACKET: u64 = 1514;
+/// log2 of a slot's width in ns: 33 us. All slots are 1.05 ms, which are exactly four ticks of the timer wheel.
+const SLOT_SHIFT: u32 = 15;
+const SLOTS: u64 = 32;
 
-/// A token bucket; fills by the pacing rate.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Pacer {
-    /// Bytes that may leave now; negative after a packet larger than what was left.
-    tokens: i64,
-    filled: Now,
-}
-
-/// Rate and burst for a delivery rate.
+/// Rate and limit for a delivery rate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pace {
     /// Bytes per second.
     pub rate: u64,
-    /// Bytes that may leave at once.
+    /// Bytes that may leave at once, after a pause.
     pub burst: u64,
+    /// Bytes that may leave in any millisecond.
+    pub per_ms: u64,
 }
 
 impl Pace {
     /// The pace for a wished-for rate, held below the limit per millisecond: `burst_per_ms` bytes or 1.25 times the
     /// delivery rate (both rates in bytes per second).
     pub fn new(wish: u64, delivery: u64, burst_per_ms: u32) -> Pace {
-        let limit = u64::from(burst_per_ms).max(delivery / 800);
-        // A millisecond may see the whole burst and what the rate fills meanwhile: they share the limit.
-        let fastest = (limit.saturating_sub(OVERDRAFT) * 1000 * 5 / 6).max(1_000_000);
-        let rate = wish.clamp(1, fastest);
-        Pace { rate, burst: limit.saturating_sub(OVERDRAFT + rate / 1000).max(OVERDRAFT) }
+        let per_ms = u64::from(burst_per_ms).max(delivery / 800);
+        // What a coarse timer lets pass between two ticks has to fit.
+        let burst = (per_ms / 2).max(PACKET);
+        Pace { rate: wish.clamp(1, per_ms * 1000), burst, per_ms }
+    }
+}
+
+/// A token bucket that fills by the rate, and what left in the last millisecond.
+#[derive(Clone, Copy, Debug)]
+pub struct Pacer {
+    /// Bytes that may leave now; negative after a packet larger than what was left.
+    tokens: i64,
+    filled: Now,
+    /// Bytes that left in each slot of the last millisecond, and in all.
+    slots: [u32; SLOTS as usize],
+    sum: u32,
+    newest: u64,
+}
+
+impl Default for Pacer {
+    fn default() -> Pacer {
+        Pacer { tokens: 0, filled: Now(0), slots: [0; SLOTS as usize], sum: 0, newest: 0 }
     }
 }
 
 impl Pacer {
     /// Bytes that may leave now, or when the first one may.
     pub fn allowance(&mut self, now: Now, pace: Pace) -> Result<u32, Now> {
+        self.fill(now, pace);
+        self.roll(now);
+        let room = pace.per_ms.saturating_sub(u64::from(self.sum));
+        if room < PACKET {
+            // When enough of the last millisecond's slots have passed out of it.
+            return Err(self.room_at(PACKET - room));
+        }
+        if self.tokens > 0 {
+            return Ok((self.tokens as u64).min(room) as u32);
+        }
+        // Wait for a packet's worth: no wake-up per byte.
+        let lack = (PACKET as i64 - self.tokens) as u64;
+        Err(now.after_ns(lack * 1_000_000_000 / pace.rate))
+    }
+
+    fn fill(&mut self, now: Now, pace: Pace) {
         let gained = u128::from(now.since(self.filled)) * u128::from(pace.rate) / 1_000_000_000;
         if gained > 0 {
             // What was gained is counted from the time that it took, not from now: no fraction of a byte is lost.
@@ -48,17 +78,35 @@ impl Pacer {
             self.tokens = self.tokens.saturating_add(gained.min(1 << 40) as i64);
         }
         self.tokens = self.tokens.min(pace.burst as i64);
-        if self.tokens > 0 {
-            return Ok(self.tokens as u32);
+    }
+
+    fn roll(&mut self, now: Now) {
+        let newest = now.0 >> SLOT_SHIFT;
+        for i in 0..newest.saturating_sub(self.newest).min(SLOTS) {
+            let slot = &mut self.slots[((newest - i) % SLOTS) as usize];
+            self.sum -= std::mem::take(slot);
         }
-        // Wait for a packet's worth, or a burst if that is smaller: no wake-up per byte.
-        let lack = (pace.burst.min(OVERDRAFT) as i64 - self.tokens) as u64;
-        Err(now.after_ns(lack * 1_000_000_000 / pace.rate))
+        self.newest = self.newest.max(newest);
+    }
+
+    fn room_at(&self, mut lack: u64) -> Now {
+        for i in 1..SLOTS {
+            let slot = self.newest + i;
+            lack = lack.saturating_sub(u64::from(self.slots[(slot % SLOTS) as usize]));
+            if lack == 0 {
+                return Now(slot << SLOT_SHIFT);
+            }
+        }
+        Now((self.newest + SLOTS) << SLOT_SHIFT)
     }
 
     /// Bytes left.
-    pub fn sent(&mut self, bytes: u32) {
+    pub fn sent(&mut self, now: Now, bytes: u32) {
+        self.roll(now);
         self.tokens -= i64::from(bytes);
+        let slot = &mut self.slots[(self.newest % SLOTS) as usize];
+        *slot += bytes;
+        self.sum += bytes;
     }
 }
 
@@ -74,7 +122,7 @@ mod tests {
         for step in 0..1_000_000_000 / step_ns {
             let now = start + step * step_ns;
             while pacer.allowance(Now(now), pace).is_ok() {
-                pacer.sent(1448);
+                pacer.sent(Now(now), 1448);
                 sent.push((now, 1448));
             }
         }

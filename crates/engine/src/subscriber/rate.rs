@@ -1,4 +1,4 @@
-//! What was delivered when: the delivery rate over windows that the caller chooses, and windowed minima.
+//! What was delivered when: the delivery rate over windows that the caller chooses.
 
 use crate::api::Now;
 
@@ -6,85 +6,67 @@ use crate::api::Now;
 const BUCKETS: usize = 128;
 /// log2 of a bucket's width in ns: 2^23 is 8.4 ms, all buckets together 1.07 s.
 const WIDTH_SHIFT: u32 = 23;
+const WIDTH: u64 = 1 << WIDTH_SHIFT;
+/// The longest time that can be looked back on, ns.
+pub const LONGEST: u64 = (BUCKETS as u64 - 2) << WIDTH_SHIFT;
 
-/// Bytes per bucket of time.
+/// Bytes delivered over time, as a running total at the end of each bucket: any window costs two look-ups.
 #[derive(Clone, Debug)]
 pub struct History {
-    buckets: [u32; BUCKETS],
+    /// Total at the end of each bucket, wrapping.
+    ends: [u32; BUCKETS],
+    total: u32,
     /// The newest bucket's number since the origin of time.
     newest: u64,
-    /// When the first byte was counted: before it there is no rate.
-    since: Now,
+    /// Time that does not count, ns: silences in which a frozen radio delivered nothing.
+    silent: u64,
+    /// When counting began: before it there is no rate.
+    since: u64,
 }
 
 impl History {
     /// An empty history that begins now.
     pub fn new(now: Now) -> History {
-        History { buckets: [0; BUCKETS], newest: now.0 >> WIDTH_SHIFT, since: now }
+        History { ends: [0; BUCKETS], total: 0, newest: now.0 >> WIDTH_SHIFT, silent: 0, since: now.0 }
     }
 
     /// Counts bytes.
     pub fn add(&mut self, now: Now, bytes: u32) {
-        self.roll(now);
-        let bucket = &mut self.buckets[self.newest as usize % BUCKETS];
-        *bucket = bucket.saturating_add(bytes);
-    }
-
-    /// Empties the buckets of the time that has passed.
-    fn roll(&mut self, now: Now) {
-        let newest = now.0 >> WIDTH_SHIFT;
-        let passed = newest.saturating_sub(self.newest);
-        for i in 1..=passed.min(BUCKETS as u64) {
-            self.buckets[(self.newest + i) as usize % BUCKETS] = 0;
+        let newest = (now.0 - self.silent) >> WIDTH_SHIFT;
+        for bucket in 0..newest.saturating_sub(self.newest).min(BUCKETS as u64) {
+            self.ends[(newest - bucket) as usize % BUCKETS] = self.total;
         }
         self.newest = self.newest.max(newest);
+        self.total = self.total.wrapping_add(bytes);
+        self.ends[self.newest as usize % BUCKETS] = self.total;
     }
 
-    /// Bytes within the last `window` ns (at most a second; rounded up to a bucket), and the ns that these stand for.
-    pub fn over(&mut self, now: Now, window: u64) -> (u64, u64) {
-        self.roll(now);
-        let whole = (window >> WIDTH_SHIFT).clamp(1, BUCKETS as u64 - 2);
-        // The current bucket is partly in the future; so many whole ones lie behind it.
-        let bytes = (0..=whole).map(|i| u64::from(self.buckets[self.newest.wrapping_sub(i) as usize % BUCKETS])).sum();
-        let span = (whole << WIDTH_SHIFT) + (now.0 & ((1 << WIDTH_SHIFT) - 1));
-        (bytes, span.min(now.since(self.since)).max(1 << WIDTH_SHIFT))
+    /// So much of the time until now does not count.
+    pub fn skip(&mut self, ns: u64) {
+        self.silent += ns;
+    }
+
+    /// Bytes within the last `window` ns (at most [`LONGEST`]) and the ns that they took: less than the window where
+    /// the history is younger.
+    pub fn over(&self, now: Now, window: u64) -> (u64, u64) {
+        let now = now.0 - self.silent;
+        let window = window.min(LONGEST).min(now.saturating_sub(self.since)).max(WIDTH);
+        let from = now.saturating_sub(window);
+        let bucket = from >> WIDTH_SHIFT;
+        if bucket > self.newest {
+            return (0, window);
+        }
+        let end = self.ends[bucket as usize % BUCKETS];
+        let start = self.ends[bucket.wrapping_sub(1) as usize % BUCKETS];
+        // Within a bucket bytes are taken to be spread evenly.
+        let inside = u64::from(end.wrapping_sub(start)) * (WIDTH - (from & (WIDTH - 1))) >> WIDTH_SHIFT;
+        (u64::from(self.total.wrapping_sub(end)) + inside, window)
     }
 
     /// Bytes per second over the last `window` ns.
-    pub fn rate(&mut self, now: Now, window: u64) -> u64 {
+    pub fn rate(&self, now: Now, window: u64) -> u64 {
         let (bytes, span) = self.over(now, window);
         bytes * 1_000_000_000 / span
-    }
-}
-
-/// The least value of the last 5 to 10 seconds, in two halves.
-#[derive(Clone, Copy, Debug)]
-pub struct WindowedMin {
-    /// Of the present half window, and of the one before.
-    halves: [u64; 2],
-    began: Now,
-    half_ns: u64,
-}
-
-impl WindowedMin {
-    /// No value yet; a window of `window` ns.
-    pub fn new(now: Now, window: u64) -> WindowedMin {
-        WindowedMin { halves: [u64::MAX; 2], began: now, half_ns: window / 2 }
-    }
-
-    /// Takes a value in.
-    pub fn add(&mut self, now: Now, value: u64) {
-        if now.since(self.began) > self.half_ns {
-            self.halves = [u64::MAX, self.halves[0]];
-            self.began = now;
-        }
-        self.halves[0] = self.halves[0].min(value);
-    }
-
-    /// The least value; `None` before the first one.
-    pub fn get(&self) -> Option<u64> {
-        let least = self.halves[0].min(self.halves[1]);
-        (least != u64::MAX).then_some(least)
     }
 }
 
@@ -111,20 +93,5 @@ mod tests {
         history.add(Now(10 * MS), 1_000_000);
         assert_eq!(history.rate(Now(400 * MS), 200 * MS), 0);
         assert_eq!(history.rate(Now(400_000 * MS), 1000 * MS), 0);
-    }
-
-    #[test]
-    fn the_windowed_minimum_forgets_within_its_window_and_keeps_half_of_it_at_least() {
-        let mut least = WindowedMin::new(Now(0), 10_000 * MS);
-        assert_eq!(least.get(), None);
-        least.add(Now(MS), 5);
-        for s in 1..5 {
-            least.add(Now(s * 1000 * MS), 9);
-        }
-        assert_eq!(least.get(), Some(5));
-        for s in 5..16 {
-            least.add(Now(s * 1000 * MS), 9);
-        }
-        assert_eq!(least.get(), Some(9));
     }
 }
