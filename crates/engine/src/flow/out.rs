@@ -237,7 +237,7 @@ impl Flow<'_> {
                 self.act.pace_at = Some(cx.now.after_ns(RETRY_NS));
                 return;
             }
-            self.act.pacer.sent(xmit.seq_len());
+            self.act.pacer.sent(cx.now, xmit.seq_len());
         }
     }
 
