@@ -10,6 +10,7 @@
 //!   region, frames      the memory of the frames, and the ledger of who has which
 //!   driver              all of it as the engine sees it (engine::Io)
 //!   shared              files of counters that other processes read as they are written
+//!   spsc                a queue from one thread to another
 //!   raw                 a plain Ethernet socket, for the lab and for tests
 //! ```
 
@@ -34,6 +35,8 @@ pub mod raw;
 pub mod region;
 #[allow(unsafe_code)]
 pub mod shared;
+#[allow(unsafe_code)]
+pub mod spsc;
 #[allow(unsafe_code)]
 pub mod steer;
 #[allow(unsafe_code)]

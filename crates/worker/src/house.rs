@@ -1,6 +1,7 @@
 //! What the thread that owns the ports does beside forwarding: the stats page, the audit of the frames, the state of
 //! the interfaces, the resets of an earlier engine's connections.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use smartwire_engine::{Now, Stats};
@@ -20,7 +21,7 @@ const PAGE_NS: u64 = 100_000_000;
 const AUDIT_NS: u64 = 1_000_000_000;
 
 /// What the page says beside engines and ports.
-pub(crate) const EXTRA: [&str; 18] = [
+pub(crate) const EXTRA: [&str; 19] = [
     "frames_total",
     "frames_free",
     "frames_filled",
@@ -31,6 +32,7 @@ pub(crate) const EXTRA: [&str; 18] = [
     "frames_keepable",
     "ledger_faults",
     "bad_sends",
+    "queue_dropped",
     "copper_frames",
     "copper_bytes",
     "copper_resets",
@@ -49,6 +51,9 @@ pub(crate) struct House {
     names: Vec<String>,
     survivors: Survivors,
     news: Arc<Mutex<Vec<String>>>,
+    net: Net,
+    /// Frames that found no room in a queue between threads.
+    dropped: Arc<AtomicU64>,
     up: Vec<bool>,
     page_at: Now,
     audit_at: Now,
@@ -61,10 +66,12 @@ impl House {
         engines: Vec<Arc<Published>>,
         names: Vec<String>,
         news: Arc<Mutex<Vec<String>>>,
-    ) -> House {
+        dropped: Arc<AtomicU64>,
+    ) -> Result<House, IoError> {
         let survivors = Survivors::find(steer.custody());
-        let up = vec![true; names.len()];
-        House { page, steer, engines, names, survivors, news, up, page_at: Now(0), audit_at: Now(0) }
+        let (net, up) = (Net::here()?, vec![true; names.len()]);
+        let (page_at, audit_at) = (Now(0), Now(0));
+        Ok(House { page, steer, engines, names, survivors, news, net, dropped, up, page_at, audit_at })
     }
 
     /// When there is something to do next.
@@ -97,6 +104,7 @@ impl House {
         let ports: Vec<(PortStats, bool)> =
             driver.ports.iter_mut().map(|p| p.stats()).zip(self.up.iter().copied()).collect();
         let (c, s) = (driver.frames.census(), self.steer.counters());
+        let kept: Vec<(u32, u32)> = self.engines.iter().map(|e| e.kept()).collect();
         let total = c.free + c.filled + c.held + c.sending + c.away;
         let extra = [
             total.into(),
@@ -105,10 +113,11 @@ impl House {
             c.held.into(),
             c.sending.into(),
             c.away.into(),
-            c.kept.into(),
-            driver.frames.budget().1.into(),
+            kept.iter().map(|k| u64::from(k.0)).sum(),
+            kept.iter().map(|k| u64::from(k.1)).sum(),
             driver.frames.faults(),
             driver.bad_sends(),
+            self.dropped.load(Ordering::Relaxed),
             s.copper_frames,
             s.copper_bytes,
             s.resets,
@@ -124,9 +133,8 @@ impl House {
     /// Notes which interfaces went down or came back; frames for one that is down wait and then are dropped, as on any
     /// wire that is cut.
     fn look_at_ports(&mut self) -> Result<(), IoError> {
-        let net = Net::here()?;
         for (name, up) in self.names.iter().zip(&mut self.up) {
-            let Ok(now_up) = net.is_up(name) else {
+            let Ok(now_up) = self.net.is_up(name) else {
                 return Err(IoError::new(format!("The interface {name} is gone; the wire cannot go on without it.")));
             };
             if now_up != *up {

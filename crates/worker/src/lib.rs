@@ -3,6 +3,7 @@
 //! ```text
 //!   open      interfaces → ports, memory, sockets, steering; undone when a step fails
 //!   single    the loop of one worker
+//!   spread    several workers: one thread for the ports, one per engine (hand: its frames)
 //!   seat      an engine with its orders, events, counters and foreign traffic
 //!   house     chores of the thread that owns the ports: page, audit, interfaces, survivors
 //!   journal, tap   what an engine is given and does, recorded for a replay or captured for a person (watch: both)
@@ -14,14 +15,17 @@
 pub mod bench;
 mod events;
 mod foreign;
+mod hand;
 mod house;
 mod journal;
+mod make;
 mod open;
 mod options;
 mod page;
 mod pulse;
 mod seat;
 mod single;
+mod spread;
 mod survivors;
 mod tap;
 mod watch;

@@ -1,6 +1,6 @@
 //! An engine with all that it needs besides frames: orders in, events and counters out, foreign traffic told.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -62,11 +62,19 @@ pub struct Order {
 pub(crate) struct Published {
     stats: Mutex<Stats>,
     drained: AtomicBool,
+    /// Frames kept, and most that may be.
+    kept: AtomicU32,
+    keepable: AtomicU32,
 }
 
 impl Published {
     pub(crate) fn stats(&self) -> Stats {
         self.stats.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// (frames kept, most that may be kept).
+    pub(crate) fn kept(&self) -> (u32, u32) {
+        (self.kept.load(Ordering::Relaxed), self.keepable.load(Ordering::Relaxed))
     }
 
     pub(crate) fn drained(&self) -> bool {
@@ -112,7 +120,7 @@ impl Seat {
         self.watch.call(&mut self.engine, now, Call::Time, io);
         self.log_events();
         if now >= self.publish_at {
-            self.publish();
+            self.publish(io);
             self.publish_at = now.after_ns(PUBLISH_NS);
             if let Some(tap) = &mut self.watch.tap {
                 tap.flush();
@@ -135,7 +143,7 @@ impl Seat {
         match ask {
             Ask::Order(order, reply) => {
                 let concerned = self.obey(now, order, io);
-                self.publish();
+                self.publish(io);
                 let _ = reply.try_send(concerned);
             }
             Ask::Flows(reply) => {
@@ -195,7 +203,10 @@ impl Seat {
         }
     }
 
-    fn publish(&self) {
+    fn publish<I: Io>(&self, io: &I) {
+        let (free, most) = io.frames();
+        self.published.kept.store(most - free, Ordering::Relaxed);
+        self.published.keepable.store(most, Ordering::Relaxed);
         self.published.stats.lock().unwrap_or_else(PoisonError::into_inner).clone_from(self.engine.stats());
         self.published.drained.store(self.engine.drained(), Ordering::Release);
     }

@@ -21,13 +21,16 @@ use crate::seat::Seat;
 /// Frames per turn.
 pub(crate) const BATCH: usize = 128;
 /// Longest sleep.
-const NAP_NS: u64 = 20_000_000;
+pub(crate) const NAP_NS: u64 = 20_000_000;
 /// Longest sleep while the kernel has no room for what waits to be sent.
 const RETRY_NS: u64 = 200_000;
 /// How long leaving waits for frames that are still on their way in or out.
 const LEAVE_NS: u64 = 200_000_000;
 /// Silence after which nothing is on its way in.
 const QUIET_NS: u64 = 10_000_000;
+
+/// Why a wire gives up its ports.
+pub(crate) const LOST: &str = "Another process has taken over these interfaces; this one leaves them to it.";
 
 /// The wire's one thread.
 pub(crate) struct Single {
@@ -69,9 +72,7 @@ impl Single {
         match self.pulse.check(now.0) {
             Beat::Alive => {}
             Beat::Opened { .. } => self.seat.opened(now, &mut self.driver),
-            Beat::Lost => {
-                return Err(IoError::new("Another process has taken over these interfaces; this one leaves them to it."))
-            }
+            Beat::Lost => return Err(IoError::new(LOST)),
         }
         self.seat.step(now, rx, &mut self.driver);
         self.driver.flush()?;
@@ -82,18 +83,14 @@ impl Single {
     /// The copper wire takes over; what was claimed before is still forwarded.
     fn leave(mut self, rx: &mut Vec<Rx>) -> Result<(), IoError> {
         self.pulse.release();
-        let end = sys::clock_ns() + LEAVE_NS;
-        let mut quiet_at = sys::clock_ns() + QUIET_NS;
+        let mut leaving = Leaving::begin(sys::clock_ns());
         loop {
             rx.clear();
             self.driver.recv(rx, BATCH)?;
             let now = Now(sys::clock_ns());
             self.seat.step(now, rx, &mut self.driver);
             self.driver.flush()?;
-            if !rx.is_empty() || self.driver.unsent() {
-                quiet_at = now.0 + QUIET_NS;
-            }
-            if now.0 >= end || now.0 >= quiet_at {
+            if leaving.over(now.0, !rx.is_empty() || self.driver.unsent()) {
                 break;
             }
             std::thread::sleep(Duration::from_millis(1));
@@ -101,6 +98,26 @@ impl Single {
         self.steer.detach_xdp().map_err(crate::open::steer_error)?;
         self.house.write(Now(sys::clock_ns()), &mut self.driver);
         Ok(())
+    }
+}
+
+/// How long to go on after the wire was opened.
+pub(crate) struct Leaving {
+    end: u64,
+    quiet_at: u64,
+}
+
+impl Leaving {
+    pub(crate) fn begin(now_ns: u64) -> Leaving {
+        Leaving { end: now_ns + LEAVE_NS, quiet_at: now_ns + QUIET_NS }
+    }
+
+    /// True once nothing has moved for a while, or it has taken too long. `busy`: something moves.
+    pub(crate) fn over(&mut self, now_ns: u64, busy: bool) -> bool {
+        if busy {
+            self.quiet_at = now_ns + QUIET_NS;
+        }
+        now_ns >= self.end.min(self.quiet_at)
     }
 }
 

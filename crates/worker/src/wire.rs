@@ -1,48 +1,43 @@
 //! A running wire, as whoever opened it sees it.
 
-use std::collections::hash_map::RandomState;
-use std::hash::{BuildHasher, Hasher};
 use std::path::Path;
-use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender, SyncSender};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
-use smartwire_engine::{Config, Engine, FlowInfo, SubscriberInfo};
+use smartwire_engine::{FlowInfo, SubscriberInfo};
 use smartwire_io::sys::Wake;
 use smartwire_io::IoError;
 
-use crate::events::EventRing;
-use crate::foreign::Foreign;
-use crate::house::{House, EXTRA};
-use crate::journal::Journal;
+use crate::make::Made;
 use crate::open::{self, About, Opened};
 use crate::options::Options;
-use crate::page::Page;
-use crate::pulse::Pulse;
-use crate::seat::{Ask, Order, Published, Seat};
-use crate::single::Single;
+use crate::seat::{Ask, Order, Published};
 use crate::tap::{Capture, Captured, Select};
 
+/// Workers at most.
+const MOST_WORKERS: usize = 64;
 /// How long an answer may take before the wire is said to hang.
 const ANSWER: Duration = Duration::from_secs(5);
 
 /// How to reach one engine.
-struct Desk {
-    asks: Sender<Ask>,
-    wake: Arc<Wake>,
-    published: Arc<Published>,
+pub(crate) struct Desk {
+    pub asks: Sender<Ask>,
+    pub wake: Arc<Wake>,
+    pub published: Arc<Published>,
 }
 
 /// A running wire. Dropping it stops it.
 pub struct Wire {
     about: About,
-    desks: Vec<Desk>,
-    stop: Arc<AtomicBool>,
+    pub(crate) desks: Vec<Desk>,
+    /// Of threads that have no desk.
+    pub(crate) wakes: Vec<Arc<Wake>>,
+    pub(crate) stop: Arc<AtomicBool>,
     threads: Mutex<Vec<JoinHandle<()>>>,
-    failed: Arc<Mutex<Option<String>>>,
+    pub(crate) failed: Arc<Mutex<Option<String>>>,
     news: Arc<Mutex<Vec<String>>>,
     capture: Mutex<Option<Capture>>,
 }
@@ -59,34 +54,25 @@ impl Wire {
     }
 
     fn start(options: &Options, opened: Opened) -> Result<Wire, IoError> {
-        let Opened { driver, steer, about, .. } = opened;
-        let news = Arc::new(Mutex::new(Vec::new()));
-        let page = Page::create(&options.stats, about.ports.len(), &EXTRA)?;
-        let events = Arc::new(Mutex::new(EventRing::create(&options.events)?));
-        let wake = Arc::new(Wake::new()?);
-        let (asks, from_outside) = mpsc::channel();
-        let published = Arc::new(Published::default());
-        let (config, seed) = (engine_config(options, &about), options.seed.unwrap_or_else(fresh_seed));
-        let journal = match &options.journal {
-            Some(path) => {
-                let keepable = driver.frames.budget().1;
-                Some(Journal::create(path, &config, seed, driver.frames.chunk(), keepable, news.clone())?)
-            }
-            None => None,
+        let mut made = Made::new(options, &opened)?;
+        let count = options.workers.clamp(1, MOST_WORKERS);
+        let mut wire = Wire {
+            about: opened.about.clone(),
+            desks: Vec::new(),
+            wakes: Vec::new(),
+            stop: Arc::new(AtomicBool::new(false)),
+            threads: Mutex::new(Vec::new()),
+            failed: Arc::new(Mutex::new(None)),
+            news: made.news.clone(),
+            capture: Mutex::new(None),
         };
-        let engine = Engine::new(config, seed).map_err(|e| IoError::new(e.to_string()))?;
-        let foreign = Foreign::new(steer.clone());
-        let seat = Seat::new(engine, from_outside, events, published.clone(), foreign, journal);
-        let house = House::new(page, steer.clone(), vec![published.clone()], about.ports.clone(), news.clone());
-        let stop = Arc::new(AtomicBool::new(false));
-        let pulse = Pulse::start(steer.heartbeat().clone(), 1)?;
-        let promise = pulse.promise(0);
-        let single =
-            Single { driver, seat, house, pulse, promise, steer, wake: wake.clone(), stop: stop.clone() };
-        let failed = Arc::new(Mutex::new(None));
-        let thread = spawn("wire", failed.clone(), move || single.run())?;
-        let desks = vec![Desk { asks, wake, published }];
-        Ok(Wire { about, desks, stop, threads: Mutex::new(vec![thread]), failed, news, capture: Mutex::new(None) })
+        // A wire that is dropped half made stops what runs.
+        if count == 1 {
+            made.single(&mut wire, opened)?;
+        } else {
+            made.spread(&mut wire, opened, count)?;
+        }
+        Ok(wire)
     }
 
     /// What was chosen.
@@ -136,7 +122,7 @@ impl Wire {
     /// Opens the copper wire and closes the ports. Drain first, or what is in custody is reset by the copper wire.
     pub fn stop(&self) {
         self.stop.store(true, Ordering::Release);
-        self.desks.iter().for_each(|d| d.wake.wake());
+        self.desks.iter().map(|d| &d.wake).chain(&self.wakes).for_each(|w| w.wake());
         for thread in self.threads.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
             // A panic has been noted by the thread itself.
             let _ = thread.join();
@@ -170,6 +156,11 @@ impl Wire {
         Some(capture.captured())
     }
 
+    /// Takes a thread that ends when the wire stops.
+    pub(crate) fn keep(&self, thread: JoinHandle<()>) {
+        self.threads.lock().unwrap_or_else(PoisonError::into_inner).push(thread);
+    }
+
     fn ask<T>(&self, make: impl Fn(SyncSender<T>) -> Ask) -> Result<Vec<T>, IoError> {
         let gone = || IoError::new(self.failed().unwrap_or_else(|| "The wire has stopped.".into()));
         let mut answers: Vec<Receiver<T>> = Vec::with_capacity(self.desks.len());
@@ -187,41 +178,4 @@ impl Drop for Wire {
     fn drop(&mut self) {
         self.stop();
     }
-}
-
-fn engine_config(options: &Options, about: &About) -> Config {
-    Config {
-        max_segments: about.frames.max(16),
-        mtu: about.mtu.clamp(576, 9216) as u16,
-        ..options.engine.clone()
-    }
-}
-
-/// A number that nobody else knows: the seed of the flow tables' hash.
-fn fresh_seed() -> u64 {
-    RandomState::new().build_hasher().finish()
-}
-
-/// Starts a thread whose error or panic becomes the wire's sentence.
-pub(crate) fn spawn(
-    name: &str,
-    failed: Arc<Mutex<Option<String>>>,
-    body: impl FnOnce() -> Result<(), IoError> + Send + 'static,
-) -> Result<JoinHandle<()>, IoError> {
-    let run = move || {
-        let sentence = match catch_unwind(AssertUnwindSafe(body)) {
-            Ok(Ok(())) => return,
-            Ok(Err(e)) => e.to_string(),
-            Err(panic) => {
-                let what = panic
-                    .downcast_ref::<String>()
-                    .map(String::as_str)
-                    .or_else(|| panic.downcast_ref::<&str>().copied())
-                    .unwrap_or("no message");
-                format!("The wire stopped because of a bug ({what}); the copper wire forwards on. Please report it.")
-            }
-        };
-        failed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(sentence);
-    };
-    thread::Builder::new().name(name.into()).spawn(run).map_err(|e| IoError::os("start a thread", e))
 }
