@@ -5,6 +5,12 @@ use super::*;
 impl Engine {
     /// Carries out an order; returns how many flows it concerned.
     pub fn command<I: Io>(&mut self, now: Now, command: Command, io: &mut I) -> u32 {
+        let count = self.obey(now, command, io);
+        self.gauges();
+        count
+    }
+
+    fn obey<I: Io>(&mut self, now: Now, command: Command, io: &mut I) -> u32 {
         match command {
             Command::Drain { target, deadline } => self.drain(now, &target, deadline, io),
             Command::Bypass { target, deadline } => {
@@ -80,6 +86,7 @@ impl Engine {
             });
             self.finish(now, handle, fate, io);
         }
+        self.gauges();
     }
 
     /// All flows, in no particular order.

@@ -150,7 +150,7 @@ impl Flow<'_> {
         let limit = sh.memory.limit;
         let payload = |bytes: u32| (bytes / sh.memory.frame).saturating_mul(mss);
         let (room, custody) = match sh.memory.rung {
-            0 | 1 => (payload(limit.saturating_sub(held)), payload(limit.max(held))),
+            0 | 1 => (payload(limit.saturating_sub(held)), payload(limit)),
             // No ACK ahead above the fair share, no growth of the window.
             _ => (0, payload(limit)),
         };

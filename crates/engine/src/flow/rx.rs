@@ -309,7 +309,8 @@ impl Flow<'_> {
     /// Keeps the frame, if memory allows; what of it is new as a segment to hold.
     fn hold<I: Io>(&mut self, cx: &mut Cx<'_, I>, s: &Segment, seg: &SegIn, part: &Part) -> Option<Seg> {
         let x = s.side as usize;
-        let hard = cx.sh.cfg.stream_bytes;
+        // The window never closes altogether: what it promises beyond the limit must find room too.
+        let hard = cx.sh.cfg.stream_bytes + OVERHANG * cx.sh.memory.frame;
         if self.act.held(x) > hard || cx.sh.memory.rung >= 3 && self.act.held(x) > cx.sh.memory.limit {
             return None;
         }
@@ -411,6 +412,8 @@ impl Flow<'_> {
     }
 }
 
+/// Frames beyond the limit that the least window may fill, halves of segments included.
+const OVERHANG: u32 = 8;
 /// How often the headers of a direction are compared with a real packet's, ns.
 const PATH_NS: u64 = 1_000_000_000;
 /// Payload that passes every path that carries IPv6 at all (1,280 bytes), with room for tunnels.

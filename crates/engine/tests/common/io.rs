@@ -102,7 +102,7 @@ impl Io for MemIo {
         self.free_if_unused(frame.0);
     }
     fn frames(&self) -> (u32, u32) {
-        ((self.free.len() as u32).saturating_sub(self.reserve), self.total - self.reserve)
+        ((self.free.len() as u32).saturating_sub(self.reserve), self.total.saturating_sub(self.reserve))
     }
     fn send(&mut self, port: Port, frame: FrameId, off: u16, len: u16) {
         let slot = &mut self.slots[frame.0 as usize];

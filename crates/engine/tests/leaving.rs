@@ -1,0 +1,203 @@
+//! The way out: DRAIN, the hand-back, orders, and everything odd that ends optimization.
+
+mod common;
+
+use common::*;
+use smartwire_engine::api::{EventKind, Target};
+use smartwire_engine::{Command, FlowKey, Now, Side, StopReason};
+use smartwire_packet::tcp::Flags;
+
+fn key(t: &Pair) -> FlowKey {
+    t.engine.flows().next().expect("a flow").key
+}
+
+fn drain(t: &mut Pair, target: Target, ms: u64) -> Vec<Pkt> {
+    let deadline = Now(t.now.0 + ms * MS);
+    let count = t.engine.command(t.now, Command::Drain { target, deadline }, &mut t.io);
+    assert_eq!(count, 1);
+    t.collect()
+}
+
+fn with_custody(t: &mut Pair, n: u64) {
+    t.handshake();
+    t.ack(C, 1);
+    for i in 0..n {
+        t.data(C, 1 + i * MSS, MSS);
+    }
+    t.wait(30 * MS);
+    assert_eq!(t.check.custody(C), n * MSS);
+}
+
+fn handed_back(t: &Pair, why: StopReason) -> bool {
+    t.events.iter().any(|e| e.kind == EventKind::HandedBack(why))
+}
+
+fn last_to(out: &[Pkt], side: Side) -> Pkt {
+    out.iter().filter(|p| p.side == side).last().expect("a packet").clone()
+}
+
+#[test]
+fn a_drain_delivers_custody_acknowledges_nothing_new_and_hands_back_with_the_real_numbers() {
+    each(|t| {
+        with_custody(t, 6);
+        let target = Target::Flow(key(t));
+        drain(t, target, 60_000);
+        assert!(!t.engine.drained());
+        // Data that comes meanwhile is passed on, not acknowledged.
+        let out = [t.data(C, 1 + 6 * MSS, MSS), t.wait(3_000 * MS)].concat();
+        assert!(out.iter().any(|p| p.side == A && p.seq == 1 + 6 * MSS));
+        t.window[A as usize] = 300_000 & !127;
+        let out = [t.ack(A, 1), t.wait(6_000 * MS)].concat();
+        assert!(t.engine.drained());
+        assert!(handed_back(t, StopReason::Operator));
+        let last = last_to(&out, C);
+        assert_eq!((last.ack, last.window), (1 + 7 * MSS, t.window[A as usize]));
+        assert_eq!((t.engine.stats().custody_bytes, t.engine.stats().segments), (0, 0));
+        // From now on a wire, byte for byte.
+        let p = t.pkt(C, 1 + 7 * MSS, MSS, ACK);
+        let frame = t.frame(&p);
+        let out = t.send(&p);
+        assert_eq!(out.len(), 1);
+        assert_eq!(out[0].raw, frame);
+    });
+}
+
+#[test]
+fn a_drain_that_meets_its_limit_resets_both_ends_and_counts_it() {
+    each(|t| {
+        with_custody(t, 3);
+        drain(t, Target::Wire, 5_000);
+        let out = t.wait(6_000 * MS);
+        assert_eq!(out.iter().filter(|p| p.is(Flags::RST)).count(), 2);
+        assert!(t.engine.drained());
+        assert_eq!(t.engine.stats().stopped[StopReason::DrainLimit as usize], 1);
+    });
+}
+
+#[test]
+fn a_flow_with_nothing_outstanding_is_handed_back_at_once() {
+    each(|t| {
+        t.handshake();
+        t.ack(C, 1);
+        drain(t, Target::Wire, 5_000);
+        t.wait(6_000 * MS);
+        assert!(t.engine.drained());
+        assert!(handed_back(t, StopReason::Operator));
+    });
+}
+
+#[test]
+fn what_is_bypassed_is_refused_until_it_is_resumed() {
+    each(|t| {
+        let (now, deadline) = (t.now, Now(t.now.0 + 1000 * MS));
+        t.engine.command(now, Command::Bypass { target: Target::Wire, deadline }, &mut t.io);
+        for p in [t.pkt(A, 0, 0, SYN), t.pkt(C, 0, 0, SYN | ACK)] {
+            let mut p = p;
+            p.ack = t.rcv[p.side as usize];
+            t.send(&p);
+        }
+        let ack = t.pkt(A, 1, 0, ACK);
+        let out = t.send(&ack);
+        assert_eq!(out[0].raw, t.frame(&ack));
+        assert!(t.mode_is_gone());
+        assert_eq!(t.engine.stats().refused[18], 1);
+        assert_eq!(t.engine.command(now, Command::Resume { target: Target::Wire }, &mut t.io), 1);
+    });
+}
+
+#[test]
+fn urgent_data_unknown_options_and_fragments_end_the_optimization_without_harm() {
+    each(|t| {
+        with_custody(t, 2);
+        let mut p = t.pkt(C, 1 + 2 * MSS, 10, ACK | Flags::URG);
+        p.window = 1 << 20;
+        let out = [t.send(&p), t.wait(10 * MS)].concat();
+        assert!(out.iter().any(|p| p.side == A && p.is(Flags::URG) && p.len == 10), "urgent data passes intact");
+        t.ack(A, 1);
+        t.wait(6_000 * MS);
+        assert!(handed_back(t, StopReason::Urgent));
+    });
+}
+
+#[test]
+fn other_content_for_the_same_bytes_is_counted_and_the_first_copy_wins() {
+    each(|t| {
+        with_custody(t, 2);
+        let p = t.pkt(C, 1, MSS, ACK);
+        let mut frame = t.frame(&p);
+        let last = frame.len() - 1;
+        frame[last] ^= 0xff;
+        let layers = smartwire_packet::parse(&frame).unwrap();
+        smartwire_packet::csum::fill_l4(&mut frame, &layers);
+        t.send_raw(t.ports[1], &frame);
+        assert_eq!(t.engine.stats().overlaps, 1);
+        t.ack(A, 1);
+        t.wait(6_000 * MS);
+        assert!(handed_back(t, StopReason::Overlap));
+    });
+}
+
+#[test]
+fn an_ack_of_bytes_that_took_another_way_makes_the_engine_step_aside() {
+    each(|t| {
+        with_custody(t, 2);
+        let mut ack = t.pkt(A, 1, 0, ACK);
+        ack.ack = 1 + 4 * MSS;
+        let frame = t.frame(&ack);
+        t.check.wire = true;
+        let out = t.send_raw(t.ports[0], &frame);
+        assert!(out.iter().any(|p| p.raw == frame), "the ACK itself goes on");
+        assert!(handed_back(t, StopReason::UnseenAck));
+        assert!(t.mode_is_gone());
+    });
+}
+
+#[test]
+fn an_ack_far_beyond_anything_is_dropped() {
+    each(|t| {
+        with_custody(t, 2);
+        let mut ack = t.pkt(A, 1, 0, ACK);
+        ack.ack = 1 << 29;
+        t.check.wire = true;
+        let out = t.send_raw(t.ports[0], &t.frame(&ack));
+        t.check.wire = false;
+        assert!(out.iter().all(|p| p.side == A), "{out:?}");
+        assert_eq!(t.engine.stats().custody_bytes, 2 * MSS);
+        t.ack(A, 1);
+    });
+}
+
+#[test]
+fn a_wire_that_opened_resets_flows_with_custody_and_lets_the_others_go() {
+    each(|t| {
+        with_custody(t, 2);
+        let now = t.now;
+        t.engine.wire_opened(now, &mut t.io);
+        let out = t.collect();
+        assert_eq!(out.iter().filter(|p| p.is(Flags::RST)).count(), 2);
+        assert_eq!(t.engine.stats().stopped[StopReason::WireOpened as usize], 1);
+        assert!(t.engine.drained() && t.io.book.is_empty());
+    });
+    each(|t| {
+        t.handshake();
+        let now = t.now;
+        t.engine.wire_opened(now, &mut t.io);
+        assert!(t.collect().is_empty());
+        assert!(t.engine.drained());
+    });
+}
+
+#[test]
+fn a_subscriber_can_be_drained_alone() {
+    each(|t| {
+        with_custody(t, 1);
+        let who = t.engine.subscribers().next().expect("one").key;
+        let other = smartwire_engine::SubscriberKey { scope: 77, ..who };
+        let deadline = Now(t.now.0 + 1000 * MS);
+        assert_eq!(t.engine.command(t.now, Command::Drain { target: Target::Subscriber(other), deadline }, &mut t.io), 0);
+        assert_eq!(t.engine.command(t.now, Command::Drain { target: Target::Subscriber(who), deadline }, &mut t.io), 1);
+        t.ack(A, 1);
+        t.wait(6_000 * MS);
+        assert!(t.engine.drained());
+    });
+}
