@@ -9,7 +9,7 @@ use super::layout::{PortConfig, MAX_PORTS};
 use super::maps::{self, borrow, Wire};
 use super::object::{Object, TAP, TC, XDP};
 use super::rtnl::{self, XdpHook, INGRESS};
-use super::{AttachOptions, Attached, Heartbeat, Mode, SteerError};
+use super::{heartbeat, AttachOptions, Attached, Heartbeat, Mode, SteerError};
 use crate::sys;
 
 /// Names of our programs in the kernel.
@@ -185,6 +185,8 @@ fn restore(ifindex: u32, seen: &Seen) {
 /// Writes what the programs of all ports must know.
 fn configure(wire: &Wire, ports: &[u32], opts: &AttachOptions) {
     let page = wire.page();
+    // Before the timeout may grow: an owner that is not live now must not become so.
+    heartbeat::depose(page);
     page.timeout_ns.store(opts.timeout.as_nanos().min(u128::from(u64::MAX >> 1)) as u64, Relaxed);
     page.max_frame.store(opts.max_frame, Relaxed);
     page.prefix_v6.store(u32::from(opts.subscriber_prefix_v6).min(128), Relaxed);

@@ -3,6 +3,7 @@
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use std::sync::Arc;
 
+use super::layout::WirePage;
 use super::maps::Wire;
 use super::{book, Beat, SteerError};
 use crate::sys;
@@ -29,19 +30,13 @@ impl Heartbeat {
     pub fn claim(&self) -> Result<(), SteerError> {
         let page = self.wire.page();
         let (now, before) = (Self::now_ns(), page.generation.load(Acquire));
-        let owner = page.owner_pid.load(Relaxed);
         if self.wire.live(now) {
             if before == self.wire.mine.load(Relaxed) {
                 return Ok(());
             }
-            return Err(taken(owner));
-        }
-        let next = before % MAX_GENERATION + 1;
-        if page.generation.compare_exchange(before, next, AcqRel, Relaxed).is_err() {
             return Err(taken(page.owner_pid.load(Relaxed)));
         }
-        // Whoever had it never gave it back.
-        page.opened.fetch_add(u64::from(owner != 0), Relaxed);
+        let next = succeed(page, before).ok_or_else(|| taken(page.owner_pid.load(Relaxed)))?;
         page.survivors.store(book::sweep(&self.wire, next), Relaxed);
         self.wire.mine.store(next, Release);
         page.beat_ns.store(Self::now_ns(), Release);
@@ -78,6 +73,22 @@ impl Heartbeat {
             page.owner_pid.store(0, Release);
         }
     }
+}
+
+/// Takes the wire from an engine that lives no more, if one still has it: should it wake up, it finds itself succeeded.
+pub(super) fn depose(page: &WirePage) {
+    if page.owner_pid.load(Relaxed) != 0 {
+        let _ = succeed(page, page.generation.load(Relaxed));
+    }
+}
+
+/// Begins the generation after `before`; `None`: another process was quicker.
+fn succeed(page: &WirePage, before: u32) -> Option<u32> {
+    let next = before % MAX_GENERATION + 1;
+    page.generation.compare_exchange(before, next, AcqRel, Relaxed).ok()?;
+    // An owner that is still there never gave the wire back.
+    page.opened.fetch_add(u64::from(page.owner_pid.swap(0, AcqRel) != 0), Relaxed);
+    Some(next)
 }
 
 fn taken(owner: u32) -> SteerError {
