@@ -1,8 +1,8 @@
 """An emulator as a process of its own, inside a host: ``python -m smartwire.lab.emulate``.
 
-Reads one line of JSON from standard input: ``{"access": ifname, "core": ifname, "epoch_ns": n, "spec": EmulatorSpec}``;
-prints ``ready``; its links, and the traces in them, begin at ``epoch_ns`` (CLOCK_MONOTONIC). Further lines are orders
-to the running emulator. On SIGTERM it prints a summary as JSON and leaves.
+Reads one line of JSON: ``{"access": ifname, "core": ifname, "spec": EmulatorSpec}``; prints ``{"ready": true}``; reads
+``{"epoch": seconds}`` (CLOCK_MONOTONIC), the moment at which its links and the traces in them begin. Further lines are
+orders to the running emulator. On SIGTERM it prints a summary and leaves.
 """
 
 from __future__ import annotations
@@ -34,9 +34,11 @@ def main() -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: leave.set())
     summary: list[str] = []
+    print(json.dumps({"ready": True}), flush=True)
+    epoch = json.loads(sys.stdin.readline() or "{}").get("epoch", 0.0)
 
     def forward() -> None:
-        time.sleep(max(0.0, task["epoch_ns"] / 1e9 - time.monotonic()))
+        time.sleep(max(0.0, epoch - time.monotonic()))
         try:
             summary.append(emulator.run())
         except smartwire.Error as problem:
@@ -46,7 +48,6 @@ def main() -> None:
     runner = threading.Thread(target=forward)
     runner.start()
     threading.Thread(target=obey, args=(emulator,), daemon=True).start()
-    print("ready", flush=True)
     leave.wait()
     emulator.stop()
     runner.join()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import select
@@ -15,39 +16,43 @@ import time
 from pathlib import Path
 from typing import Protocol
 
-from smartwire.lab.endpoint import PORT
-from smartwire.lab.errors import LabError
-from smartwire.lab.net import PHONE_MAC, SERVER_MAC, Lab
+from smartwire.errors import Error, NotThere
+from smartwire.lab.net import PHONE_MAC, SERVER_MAC, Lab, run
+from smartwire.lab.plan import PORT
+from smartwire.wire import registry
+from smartwire.wire.stats import StatsPage
+
+NUMBERS = itertools.count(1)
 
 
 class Middle(Protocol):
     """Joins the wire host's two ports, ``access`` and ``core``."""
 
-    name: str
-
     def start(self, lab: Lab) -> None:
         """Begins to forward; returns when packets flow."""
 
-    def stop(self) -> dict:
-        """Takes itself off the ports; returns what it counted."""
+    def counters(self) -> dict[str, int]:
+        """What it has counted so far; empty if it counts nothing."""
+
+    def stop(self) -> None:
+        """Leaves; nothing happens if it never started."""
 
 
 class Bridge:
     """A Linux bridge: the link without any optimizer."""
 
-    name = "bridge"
-
     def start(self, lab: Lab) -> None:
         """Builds the bridge."""
-        self.lab = lab
         lab.batch("wire", ["link add br0 type bridge mcast_snooping 0 ageing_time 0", "link set access master br0",
                            "link set core master br0", "link set br0 up"])  # fmt: skip
         lab.sysctl("wire", {"net.ipv6.conf.br0.disable_ipv6": "1"})
 
-    def stop(self) -> dict:
-        """Removes the bridge."""
-        self.lab.batch("wire", ["link del br0"])
+    def counters(self) -> dict[str, int]:
+        """Nothing."""
         return {}
+
+    def stop(self) -> None:
+        """Goes with the lab."""
 
 
 class Wire:
@@ -55,65 +60,82 @@ class Wire:
 
     Args:
         options: further arguments of ``smartwire run``, such as ``--io packet`` or ``--observe``.
-        name: of the wire, unique on this machine.
     """
 
-    def __init__(self, *options: str, name: str | None = None) -> None:
+    def __init__(self, *options: str) -> None:
         self.options = options
-        self.name = "smartwire"
-        self.wire = name or f"lab{os.getpid()}"
+        self.name = f"lab-{os.getpid()}-{next(NUMBERS)}"
         self.process: subprocess.Popen | None = None
+        self.page: StatsPage | None = None
 
     def start(self, lab: Lab) -> None:
         """Starts the wire and waits for the line that says that packets flow."""
         self.lab = lab
         self.errors = tempfile.TemporaryFile("w+")
         self.process = lab.popen("wire", sys.executable, "-m", "smartwire", "run", "access", "core",
-                                 "--name", self.wire, *self.options, stdin=subprocess.DEVNULL,
+                                 "--name", self.name, *self.options, stdin=subprocess.DEVNULL,
                                  stdout=subprocess.PIPE, stderr=self.errors, text=True)  # fmt: skip
-        self.greeting = first_line(self.process, 10.0)
+        self.greeting = first_line(self.process, 20.0)
         if not self.greeting:
-            self.process.kill()
-            self.process.wait()
-            self.errors.seek(0)
-            complaint = self.errors.read().strip().splitlines()
-            raise LabError(f"smartwire run did not start: {complaint[-1] if complaint else 'it printed nothing'}")
+            self.kill()
+            raise Error(f"The wire of the lab did not start: {self.last_words()}")
+        self.page = StatsPage(registry.find(self.name).stats)
+
+    def last_words(self) -> str:
+        """The last line that it complained with."""
+        self.errors.seek(0)
+        said = self.errors.read().strip().splitlines()
+        return said[-1].removeprefix("smartwire: ") if said else "it printed nothing."
+
+    def counters(self) -> dict[str, int]:
+        """All counters of its stats page."""
+        if self.process and self.process.poll() is not None:
+            raise Error(f"The wire of the lab ended by itself: {self.last_words()}")
+        assert self.page
+        return self.page.read().values
 
     def ask(self, *command: str) -> dict:
         """Runs a ``smartwire`` command about this wire, with --json."""
-        done = subprocess.run([sys.executable, "-m", "smartwire", *command, "--name", self.wire, "--json"],
+        done = subprocess.run([sys.executable, "-m", "smartwire", *command, "--name", self.name, "--json"],
                               capture_output=True, text=True, check=False)  # fmt: skip
         try:
             return json.loads(done.stdout)
         except json.JSONDecodeError:
-            raise LabError(f"smartwire {command[0]}: {(done.stderr or done.stdout).strip()[-300:]}") from None
+            raise Error(f"smartwire {command[0]}: {(done.stderr or done.stdout).strip()[-300:]}") from None
 
-    def status(self) -> dict:
-        """``smartwire status --json``."""
-        return self.ask("status")
-
-    def kill(self, number: int = signal.SIGKILL) -> None:
+    def signal(self, number: int) -> None:
         """Sends a signal to the wire's process."""
-        assert self.process
-        os.kill(self.process.pid, number)
+        if self.process:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.process.pid, number)
 
-    def stop(self) -> dict:
-        """Reads the counters, drains and leaves; raises LabError if it did not exit with 0."""
+    def kill(self) -> None:
+        """Ends its process at once, as a crash would."""
+        self.signal(signal.SIGKILL)
+        if self.process:
+            self.process.wait()
+
+    def leave(self, seconds: float = 75.0) -> int:
+        """SIGTERM: it delivers what it holds and goes; returns its exit status."""
         assert self.process
-        counted = {}
-        if self.process.poll() is None:
-            with contextlib.suppress(LabError):
-                counted = self.status()
-            self.process.send_signal(signal.SIGTERM)
-            try:
-                code = self.process.wait(75)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
-                raise LabError("smartwire run did not leave within 75 s of SIGTERM.") from None
-            counted["exit_code"] = code
-        subprocess.run([*self.lab.command("wire"), sys.executable, "-m", "smartwire", "unwire", "access", "core"],
-                       capture_output=True, check=False)  # fmt: skip
-        return counted
+        self.signal(signal.SIGTERM)
+        try:
+            return self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise Error(f"The wire of the lab did not leave within {seconds:.0f} s of SIGTERM.") from None
+
+    def stop(self) -> None:
+        """Leaves and takes everything off the ports; raises Error if it did not leave with 0."""
+        if not self.process:
+            return
+        alive = self.process.poll() is None
+        code = self.leave() if alive else 0
+        self.process = None
+        with contextlib.suppress(Error, NotThere):
+            run(*self.lab.command("wire", sys.executable, "-m", "smartwire", "unwire", "access", "core"))
+        if code:
+            raise Error(f"The wire of the lab left with exit status {code}: {self.last_words()}")
 
 
 class Haproxy:
@@ -123,23 +145,26 @@ class Haproxy:
     """
 
     def __init__(self, radio_cc: str = "bbr", core_cc: str = "cubic") -> None:
-        self.name = f"haproxy-{radio_cc}"
         self.radio_cc, self.core_cc = radio_cc, core_cc
+        self.process: subprocess.Popen | None = None
 
     def start(self, lab: Lab) -> None:
         """Turns the wire host into a router with a transparent proxy in it."""
         if shutil.which("haproxy") is None:
-            raise LabError("This comparison needs HAProxy: apt-get install haproxy.")
-        self.lab = lab
+            raise Error("This comparison needs HAProxy: apt-get install haproxy.")
         self._route(lab)
         self.folder = tempfile.TemporaryDirectory(prefix="smartwire-lab-")
         config = Path(self.folder.name) / "haproxy.cfg"
-        config.write_text(haproxy_config())
+        config.write_text(HAPROXY_CONFIG)
         self.process = lab.popen("wire", "haproxy", "-db", "-f", str(config),
                                  stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)  # fmt: skip
-        time.sleep(0.5)
-        if self.process.poll() is not None:
-            raise LabError(f"haproxy did not start: {self.process.stderr.read().strip()[-300:]}")
+        for _ in range(100):
+            if self.process.poll() is not None:
+                raise Error(f"haproxy did not start: {self.process.stderr.read().strip()[-300:]}")
+            if f":{PORT} " in lab.run("wire", "ss", "-Hltn"):
+                return
+            time.sleep(0.05)
+        raise Error("haproxy did not listen within 5 s.")
 
     def _route(self, lab: Lab) -> None:
         lab.batch("wire", ["link set access down", f"link set access address {SERVER_MAC}", "link set access up arp on",
@@ -163,17 +188,20 @@ class Haproxy:
                       "route add local default dev lo table 100"]  # fmt: skip
             lab.batch("wire", lines, family=f"-{version}")
 
-    def stop(self) -> dict:
-        """Stops HAProxy; the wire host stays a router, so the lab must be built anew for another middle."""
-        self.process.terminate()
-        self.process.wait(10)
-        self.folder.cleanup()
+    def counters(self) -> dict[str, int]:
+        """Nothing."""
         return {}
 
+    def stop(self) -> None:
+        """Stops HAProxy; the rest goes with the lab."""
+        if self.process:
+            self.process.terminate()
+            self.process.wait(10)
+            self.process = None
+            self.folder.cleanup()
 
-def haproxy_config() -> str:
-    """HAProxy that accepts for every address on the lab's port and connects onwards as the client."""
-    return f"""global
+
+HAPROXY_CONFIG = f"""global
     maxconn 2000
 defaults
     mode tcp
@@ -181,16 +209,20 @@ defaults
     timeout client 1h
     timeout server 1h
     option splice-auto
-frontend any
+frontend four
     bind 0.0.0.0:{PORT} transparent
+    default_backend four
+frontend six
     bind [::]:{PORT} transparent v6only
-    default_backend origin
-backend origin
-    source 0.0.0.0 usesrc clientip
-    server four 0.0.0.0:0
-    use-server six if {{ src -m ip ::/0 }} !{{ src -m ip 0.0.0.0/0 }}
-    server six [::]:0 source [::] usesrc clientip
+    default_backend six
+backend four
+    source 0.0.0.0 usesrc client
+    server any 0.0.0.0:0
+backend six
+    source [::] usesrc client
+    server any [::]:0
 """
+"""HAProxy that accepts for every address on the lab's port and connects onwards as the client."""
 
 
 def first_line(process: subprocess.Popen, seconds: float) -> str:

@@ -13,6 +13,7 @@ saved between connections; buffers are 16 MB; CUBIC is allowed.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import re
 import shutil
@@ -22,10 +23,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from smartwire.lab.errors import LabError
+from smartwire.errors import Error
 
 PREFIX = "swlab"
-"""Every namespace of the lab is named ``swlab-<pid of its owner>-<host>``."""
+"""Every namespace of the lab is named ``swlab-<pid of its owner>-<number>-<host>``; of one that stays, ``swlab-0-<host>``."""
 
 HOSTS = ("phone", "radio", "wire", "internet", "server")
 
@@ -58,6 +59,11 @@ CHAIN = (
     Link(("internet", "net1"), ("server", "eth0")),
 )
 
+SHORT_CHAIN = (
+    Link(("phone", "eth0"), ("wire", "access")),
+    Link(("wire", "core"), ("server", "eth0")),
+)
+
 PHONE_MAC, SERVER_MAC = "02:00:00:00:01:01", "02:00:00:00:02:01"
 
 
@@ -68,20 +74,27 @@ class Lab:
     Args:
         phones: number of subscribers, 1 to 200; phone *i* (from 1) is 10.1.0.i and 2001:db8:1:i::1.
         mtu: of every link, in bytes.
-        keep: leave the namespaces standing on exit (``smartwire lab up``).
+        emulated: without, the phone and the server are one veth away from the wire host's ports.
+        owner: process that it belongs to and goes with; 0: it stays (``smartwire lab up``).
     """
 
     phones: int = 1
     mtu: int = 1500
-    keep: bool = False
+    emulated: bool = True
     owner: int = field(default_factory=os.getpid)
+    number: int = field(default_factory=itertools.count(1).__next__)
 
     server_v4 = "10.2.0.1"
     server_v6 = "2001:db8:2::1"
 
     def ns(self, host: str) -> str:
         """The namespace of a host."""
-        return f"{PREFIX}-{self.owner}-{host}"
+        return f"{PREFIX}-{self.owner}-{self.number}-{host}" if self.owner else f"{PREFIX}-0-{host}"
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """Its hosts, from the phone to the server."""
+        return HOSTS if self.emulated else ("phone", "wire", "server")
 
     @staticmethod
     def phone_v4(index: int) -> str:
@@ -106,29 +119,28 @@ class Lab:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        if not self.keep:
-            self.down()
+        self.down()
 
     def up(self) -> None:
-        """Builds the chain. Raises LabError with the reason; nothing is left behind then."""
+        """Builds the chain. Raises Error with the reason; nothing is left behind then."""
         check_requirements()
         sweep()
         allow_congestion_controls()
         try:
-            for host in HOSTS:
+            for host in self.hosts:
                 run("ip", "netns", "add", self.ns(host))
                 self.batch(host, ["link set lo up"])
-            for link in CHAIN:
+            for link in CHAIN if self.emulated else SHORT_CHAIN:
                 self._join(link)
             self._address("phone", PHONE_MAC, SERVER_MAC)
             self._address("server", SERVER_MAC, PHONE_MAC)
-        except LabError:
+        except Error:
             self.down()
             raise
 
     def down(self) -> None:
         """Kills what runs in the lab's namespaces and removes them."""
-        for host in HOSTS:
+        for host in self.hosts:
             remove_namespace(self.ns(host))
 
     def batch(self, host: str, commands: list[str], family: str = "-4") -> None:
@@ -154,6 +166,13 @@ class Lab:
     def congestion(self, host: str, name: str) -> None:
         """Chooses the congestion control of a host's new connections: cubic, bbr or reno."""
         self.sysctl(host, {"net.ipv4.tcp_congestion_control": name})
+
+    def initial_window(self, host: str, segments: int) -> None:
+        """Sets a host's initial congestion window."""
+        for version in (4, 6):
+            routes = self.run(host, "ip", f"-{version}", "route", "show", "dev", "eth0").splitlines()
+            lines = [f"route replace {route.strip()} dev eth0 initcwnd {segments}" for route in routes if " src " in route]
+            self.batch(host, lines, family=f"-{version}")
 
     def _join(self, link: Link) -> None:
         (lhost, lif), (rhost, rif) = link.left, link.right
@@ -188,21 +207,21 @@ class Lab:
 
 
 def run(*argv: str, stdin: str | None = None, check: bool = True) -> str:
-    """Runs a command and returns its standard output; LabError carries its last line of complaint."""
+    """Runs a command and returns its standard output; Error carries its last line of complaint."""
     done = subprocess.run(argv, input=stdin, capture_output=True, text=True, check=False)
     if check and done.returncode:
         complaint = (done.stderr or done.stdout).strip().splitlines()
-        raise LabError(f"`{' '.join(argv)}` failed: {complaint[-1] if complaint else f'exit {done.returncode}'}")
+        raise Error(f"`{' '.join(argv)}` failed: {complaint[-1] if complaint else f'exit {done.returncode}'}")
     return done.stdout
 
 
 def check_requirements() -> None:
-    """Raises LabError, naming the fix, where the lab cannot run."""
+    """Raises Error, naming the fix, where the lab cannot run."""
     if os.geteuid() != 0:
-        raise LabError("The lab makes network namespaces, which needs root: run it with sudo.")
+        raise Error("The lab makes network namespaces, which needs root: run it with sudo.")
     for tool, package in (("ip", "iproute2"), ("ethtool", "ethtool"), ("sysctl", "procps")):
         if shutil.which(tool) is None:
-            raise LabError(f"The lab needs `{tool}`: apt-get install {package}.")
+            raise Error(f"The lab needs `{tool}`: apt-get install {package}.")
 
 
 def allow_congestion_controls() -> None:

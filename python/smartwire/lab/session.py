@@ -1,62 +1,53 @@
-"""One run in the lab: emulators, whatever stands in the middle, endpoints; a plan goes in, results come out."""
+"""One run in the lab: emulators, whatever stands in the middle, endpoints; a plan goes in, an outcome comes out."""
 
 from __future__ import annotations
 
 import contextlib
-import json
-import signal
-import subprocess
-import sys
+import tempfile
 import time
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from smartwire.lab.errors import LabError
-from smartwire.lab.middle import Middle, first_line
+from smartwire.errors import Error
+from smartwire.lab.links import Radio
+from smartwire.lab.middle import Middle
 from smartwire.lab.net import Lab
+from smartwire.lab.process import Process
+from smartwire.lab.radiolog import RadioLog
 
-LEAD_S = 0.4
-"""From handing out a plan to its epoch: enough for the client to start."""
+CUSTODY_BOUND = 0.95
+"""A run in which less of the TCP payload was delivered under custody has failed: it did not test the optimizer."""
 
-
-@dataclass
-class Radio:
-    """The links on either side of the middle, as crates/sim's LinkSpec reads them (times in ms).
-
-    Attributes:
-        down, up: the radio, towards and from the phone.
-        core_down, core_up: the internet leg.
-    """
-
-    down: dict
-    up: dict
-    core_down: dict = field(default_factory=lambda: {"delay_ms": 15.0})
-    core_up: dict = field(default_factory=lambda: {"delay_ms": 15.0})
+Action = tuple[float, Callable[[], object]]
+"""Something to do at a moment of the plan, seconds since its epoch."""
 
 
 @dataclass
 class Outcome:
     """What came of one run."""
 
-    middle: str
+    mode: str
     results: list[dict]
-    """What the client reported: transfers and probes (smartwire.lab.endpoint)."""
+    """What the clients reported: transfers, pages and probes (smartwire.lab.plan)."""
     served: list[dict]
     """What the server said of each connection that ended."""
     radio: dict
     """What the radio emulator counted, per direction."""
     internet: dict
-    wire: dict
-    """What the middle counted."""
+    wire: dict[str, int] = field(default_factory=dict)
+    """By how much the middle's counters grew."""
+    log: RadioLog | None = None
+    """Every packet that reached the radio, if the session keeps a log."""
 
     def transfer(self, label: str) -> dict:
         """The transfer of that label."""
-        return next(r for r in self.results if r["label"] == label and r["kind"] != "probe")
+        return next(r for r in self.transfers if r["label"] == label)
 
     @property
     def transfers(self) -> list[dict]:
-        """All transfers."""
-        return [r for r in self.results if r["kind"] != "probe"]
+        """All TCP transfers."""
+        return [r for r in self.results if r["kind"] in ("get", "put", "ping")]
 
     @property
     def probe(self) -> list[tuple[float, float | None]]:
@@ -65,128 +56,194 @@ class Outcome:
 
     @property
     def intact(self) -> bool:
-        """Whether every byte of every transfer was right."""
+        """Whether every byte of every transfer was right and every connection ended as it should."""
         return all(r["intact"] for r in self.transfers)
+
+    @property
+    def broken(self) -> str:
+        """What went wrong with the first transfer that was not intact; "" if all were."""
+        for r in self.transfers:
+            if not r["intact"]:
+                wrong = f"a wrong byte at or after {r['wrong_at']:,}" if r["wrong_at"] is not None else None
+                why = r["error"] or wrong or f"{r['received']:,} of {r['size']:,} bytes arrived"
+                return f"{r['kind']} {r['label']} of {r['source']}: {why}"
+        return ""
+
+    @property
+    def payload(self) -> int:
+        """TCP payload bytes that the endpoints saw."""
+        return sum(r["received"] for r in self.transfers)
+
+    @property
+    def custody_share(self) -> float | None:
+        """Share of TCP payload that the wire took into custody; None where no wire counts it.
+
+        Against what the endpoints saw and against what the wire saw, whichever is worse.
+        """
+        if "accepted_bytes" not in self.wire:
+            return None
+        held = self.wire["accepted_bytes"]
+        seen = held + self.wire.get("not_optimized_bytes", 0)
+        return min(1.0, held / max(1, seen), held / max(1, self.payload))
+
+    @property
+    def retransmitted_segments(self) -> int:
+        """Sent again, by the server, the phone, or the wire."""
+        ends = sum(r["retransmitted_segments"] for r in [*self.transfers, *self.served])
+        return ends + self.wire.get("retransmitted", 0)
 
 
 class Session:
     """Runs plans over one configuration of the lab. A context manager; everything is gone afterwards.
 
     Args:
-        radio: the links.
+        mode: what results are called.
+        radio: the links; None for none: the endpoints are one veth away from the middle's ports.
         middle: what joins the wire host's ports.
         phones: number of subscribers.
         server_cc: congestion control of the server.
-        folder: where captures and emulator logs go, None for nowhere.
+        server_initcwnd: its initial window in segments, None for the kernel's own.
+        log: keep the radio's log of every packet.
+        seed: of everything random in the radio.
     """
 
-    def __init__(self, radio: Radio, middle: Middle, phones: int = 1, server_cc: str = "cubic",
-                 folder: Path | None = None) -> None:  # fmt: skip
-        self.radio, self.middle, self.server_cc, self.folder = radio, middle, server_cc, folder
-        self.lab = Lab(phones=phones)
-        self.processes: dict[str, subprocess.Popen] = {}
-        self.served: list[dict] = []
+    def __init__(self, mode: str, radio: Radio | None, middle: Middle, phones: int = 1, server_cc: str = "cubic",
+                 server_initcwnd: int | None = None, log: bool = True, seed: int = 1) -> None:  # fmt: skip
+        self.mode, self.radio, self.middle, self.server_cc, self.seed = mode, radio, middle, server_cc, seed
+        self.server_initcwnd = server_initcwnd
+        self.lab = Lab(phones=phones, emulated=radio is not None)
+        self.folder = tempfile.TemporaryDirectory(prefix="smartwire-lab-") if log and radio else None
+        self.processes: dict[str, Process] = {}
 
     def __enter__(self) -> Session:
         self.lab.up()
         try:
             self.lab.congestion("server", self.server_cc)
+            if self.server_initcwnd:
+                self.lab.initial_window("server", self.server_initcwnd)
             self.middle.start(self.lab)
-            self.serve()
+            self.processes["server"] = Process(self.lab, "server", "smartwire.lab.server")
+            self.processes["server"].ready()
         except BaseException:
-            self.__exit__()
+            self.close()
             raise
         return self
 
-    def __exit__(self, *exc: object) -> None:
+    def __exit__(self, kind: type | None, *_: object) -> None:
+        self.close(quiet=kind is not None)
+
+    def close(self, quiet: bool = True) -> None:
+        """Takes everything down; a middle that does not leave properly is an error unless ``quiet``."""
         for process in self.processes.values():
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()
-            process.wait()
-        with contextlib.suppress(LabError, AssertionError):
-            self.middle.stop()
-        self.lab.down()
-
-    def spawn(self, key: str, host: str, *argv: str, ready: str | None = None, stdin: str | None = None) -> None:
-        """Starts a Python module inside a host; waits for it to print ``ready`` where one is given."""
-        process = self.lab.popen(host, sys.executable, "-m", *argv, stdin=subprocess.PIPE,
-                                 stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)  # fmt: skip
-        self.processes[key] = process
-        if stdin is not None:
-            assert process.stdin
-            process.stdin.write(stdin + "\n")
-            process.stdin.flush()
-        if ready is not None and first_line(process, 10.0) != ready:
             process.kill()
-            complaint = (process.communicate()[1] or "").strip().splitlines()
-            raise LabError(f"{argv[0]} did not start in {host}: {complaint[-1] if complaint else 'no answer'}")
+        try:
+            with contextlib.suppress(Error) if quiet else contextlib.nullcontext():
+                self.middle.stop()
+        finally:
+            self.lab.down()
+            if self.folder:
+                self.folder.cleanup()
 
-    def serve(self) -> None:
-        """Starts the server."""
-        self.spawn("server", "server", "smartwire.lab.endpoint", "serve", ready="ready")
+    def phone(self, version: int, index: int = 1) -> dict[str, str]:
+        """The ``source`` and ``target`` of a transfer of a phone in an IP version."""
+        return {"source": self.lab.phone(index, version), "target": self.lab.server(version)}
 
-    def start_emulators(self, epoch: float) -> None:
-        """Starts both emulators with fresh queues; a trace begins at ``epoch`` (CLOCK_MONOTONIC, seconds)."""
+    def run(self, plan: dict, seconds: float, actions: Iterable[Action] = (), server_plan: dict | None = None,
+            radio: Radio | None = None, on_tick: Callable[[dict], object] = lambda tick: None,
+            patience: float = 60.0) -> Outcome:  # fmt: skip
+        """Carries out a plan against fresh emulators.
+
+        Args:
+            plan: of the phones (smartwire.lab.client).
+            seconds: after which it is over by its own times.
+            actions: what to do meanwhile.
+            server_plan: what the server does by itself, for UDP towards the phones.
+            radio: links for this run, instead of the session's.
+            on_tick: gets what the client says every half second.
+            patience: how much longer it may take before it is given up, seconds.
+        """
+        emulators = self._emulators(radio or self.radio) if self.radio else {}
+        clients = {"client": Process(self.lab, "phone", "smartwire.lab.client", first=plan)}
+        if server_plan:
+            clients["udp"] = Process(self.lab, "server", "smartwire.lab.client", first=server_plan)
+        started = {**emulators, **clients}
+        self.processes |= started
+        try:
+            for process in started.values():
+                process.ready()
+            before = self.middle.counters()
+            epoch = time.monotonic() + 0.05
+            for process in started.values():
+                process.send({"epoch": epoch})
+            results = self._follow(clients["client"], epoch, seconds + patience, sorted(actions, key=lambda a: a[0]),
+                                   on_tick)  # fmt: skip
+            served = self._served(sum(r["kind"] in ("get", "put", "ping") for r in results))
+            after = self.middle.counters()
+            counted = {key: process.stop()[-1] for key, process in emulators.items()}
+        except IndexError:
+            raise Error(f"an emulator died: {emulators['radio'].last_words()}.") from None
+        finally:
+            for key, process in started.items():
+                process.kill()
+                self.processes.pop(key)
+        log = RadioLog(Path(self.folder.name) / "radio.log") if self.folder else None
+        wire = {key: value - before.get(key, 0) for key, value in after.items()}
+        return Outcome(self.mode, results, served, counted.get("radio", {}), counted.get("internet", {}), wire, log)
+
+    def _emulators(self, radio: Radio) -> dict[str, Process]:
         groups = [[self.lab.phone_v4(i), self.lab.phone_v6(i)] for i in self.lab.phone_range()]
-        radio = {"down": self.radio.down, "up": self.radio.up, "groups": groups}
+        access = {"down": radio.down, "up": radio.up, "groups": groups, "seed": self.seed}
         if self.folder:
-            radio["log"] = str(self.folder / "radio.log")
-        internet = {"down": self.radio.core_down, "up": self.radio.core_up, "shared": True}
-        for key, access, core, spec in (("radio", "phone0", "radio0", radio), ("internet", "net0", "net1", internet)):
-            task = {"access": access, "core": core, "epoch_ns": int(epoch * 1e9), "spec": spec}
-            self.spawn(key, key, "smartwire.lab.emulate", ready="ready", stdin=json.dumps(task))
+            access["log"] = str(Path(self.folder.name) / "radio.log")
+        internet = {"down": radio.core_down, "up": radio.core_up, "shared": True, "seed": self.seed}
+        return {
+            key: Process(self.lab, key, "smartwire.lab.emulate", first={"access": near, "core": far, "spec": spec})
+            for key, near, far, spec in (("radio", "phone0", "radio0", access), ("internet", "net0", "net1", internet))
+        }
+
+    @staticmethod
+    def _follow(client: Process, epoch: float, limit: float, actions: list[Action],
+                on_tick: Callable[[dict], object]) -> list[dict]:  # fmt: skip
+        """Gathers results, and carries out actions in time, until the client has ended."""
+        results = []
+        while True:
+            now = time.monotonic() - epoch
+            if now > limit:
+                raise Error(f"a run was given up after {limit:.0f} s: its transfers did not end.")
+            while actions and actions[0][0] <= now:
+                actions.pop(0)[1]()
+            wait = min(limit - now + 0.1, actions[0][0] - now) if actions else limit - now + 0.1
+            try:
+                document = client.receive(wait)
+            except Error:
+                continue
+            if document is None:
+                if client.popen.wait():
+                    raise Error(f"the phone's client died: {client.last_words()}.")
+                return results
+            if "tick" in document:
+                on_tick(document)
+            else:
+                results.append(document)
+
+    def _served(self, expected: int) -> list[dict]:
+        """What the server said of its connections, once all have ended or two seconds are over."""
+        served, until = [], time.monotonic() + 2.0
+        while len(served) < expected and time.monotonic() < until:
+            served += self.processes["server"].waiting()
+            time.sleep(0.02)
+        return served + self.processes["server"].waiting()
 
     def order(self, emulator: str, **order: object) -> None:
         """Gives an order to a running emulator, for example ``order("radio", freeze={"ms": 1e4, "down": True})``."""
-        pipe = self.processes[emulator].stdin
-        assert pipe
-        pipe.write(json.dumps(order) + "\n")
-        pipe.flush()
+        self.processes[emulator].send(order)
 
-    def stop_emulators(self) -> dict[str, dict]:
-        """Stops both emulators; returns what each counted."""
-        counted = {}
-        for key in ("radio", "internet"):
-            if process := self.processes.pop(key, None):
-                process.send_signal(signal.SIGTERM)
-                out, err = process.communicate(timeout=10)
-                try:
-                    counted[key] = json.loads(out.strip().splitlines()[-1])
-                except (IndexError, json.JSONDecodeError):
-                    raise LabError(f"the {key} emulator died: {err.strip()[-300:]}") from None
-        return counted
 
-    def run(self, plan: dict, seconds: float) -> Outcome:
-        """Carries out a plan (smartwire.lab.endpoint) against fresh emulators.
-
-        Args:
-            plan: without its epoch, which is set here.
-            seconds: after which the plan is over by its own times; it may take 90 s longer before it is given up.
-        """
-        epoch = time.monotonic() + LEAD_S + 0.3
-        self.start_emulators(epoch)
-        self.spawn("client", "phone", "smartwire.lab.endpoint", "run", stdin=json.dumps(plan | {"epoch": epoch}))
-        client = self.processes.pop("client")
-        try:
-            out, err = client.communicate(timeout=seconds + 90)
-        except subprocess.TimeoutExpired:
-            client.kill()
-            out, err = client.communicate()
-        if client.returncode:
-            raise LabError(f"the phone's client died: {err.strip()[-300:]}")
-        results = [json.loads(line) for line in out.splitlines()]
-        counted = self.stop_emulators()
-        wire = self.middle.status() if hasattr(self.middle, "status") else {}
-        return Outcome(self.middle.name, results, self._drain_server(), counted["radio"], counted["internet"], wire)
-
-    def _drain_server(self) -> list[dict]:
-        """Restarts the server and returns what it said of its connections."""
-        process = self.processes.pop("server")
-        process.send_signal(signal.SIGINT)
-        try:
-            out, _ = process.communicate(timeout=5)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            out, _ = process.communicate()
-        self.serve()
-        return [json.loads(line) for line in out.splitlines() if line.startswith("{")]
+def check_custody(outcome: Outcome) -> str | None:
+    """Why a run does not count: a byte was wrong, or too little was under custody; None if it counts."""
+    if not outcome.intact:
+        return outcome.broken
+    share = outcome.custody_share
+    if share is not None and share < CUSTODY_BOUND:
+        return f"only {share:.1%} of the TCP payload was under custody (at least {CUSTODY_BOUND:.0%} is needed)"
+    return None
