@@ -116,7 +116,7 @@ class Client:
         await asyncio.to_thread(ask)
 
     async def web(self, want: dict) -> None:
-        """A page: its first object, then the others over ``parallel`` connections at a time; reports each and the page."""
+        """A page: its first object, then the others over ``parallel`` connections at a time."""
         await self.sleep_until(want["start"])
         began, label = self.now(), want.get("label", "page")
         common = {"kind": "get", "start": 0.0, "source": want["source"], "target": want["target"]}

@@ -26,7 +26,7 @@ from pathlib import Path
 from smartwire.errors import Error
 
 PREFIX = "swlab"
-"""Every namespace of the lab is named ``swlab-<pid of its owner>-<number>-<host>``; of one that stays, ``swlab-0-<host>``."""
+"""Namespaces are named ``swlab-<pid of their owner>-<number>-<host>``, those of a lab that stays ``swlab-0-<host>``."""
 
 HOSTS = ("phone", "radio", "wire", "internet", "server")
 
@@ -171,7 +171,8 @@ class Lab:
         """Sets a host's initial congestion window."""
         for version in (4, 6):
             routes = self.run(host, "ip", f"-{version}", "route", "show", "dev", "eth0").splitlines()
-            lines = [f"route replace {route.strip()} dev eth0 initcwnd {segments}" for route in routes if " src " in route]
+            chosen = [route.strip() for route in routes if " src " in route]
+            lines = [f"route replace {route} dev eth0 initcwnd {segments}" for route in chosen]
             self.batch(host, lines, family=f"-{version}")
 
     def _join(self, link: Link) -> None:

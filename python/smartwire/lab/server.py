@@ -1,8 +1,8 @@
 """What runs on the lab's server: ``python -m smartwire.lab.server``.
 
-One request per connection, a line of text: ``get BYTES SEED`` (0 bytes: until the client goes away), ``put BYTES SEED``,
-answered with ``OK`` or ``BAD OFFSET``, or ``ping N SEED``: every byte comes back. UDP is echoed on one port and
-swallowed on another. Prints ``{"ready": true}``, then a line of JSON for each connection that ended.
+One request per connection, a line of text: ``get BYTES SEED`` (0 bytes: until the client goes away), or
+``put BYTES SEED``, answered with ``OK`` or ``BAD OFFSET``, or ``ping N SEED``: every byte comes back. UDP is echoed on
+one port and swallowed on another. Prints ``{"ready": true}``, then a line of JSON for each connection that ended.
 """
 
 from __future__ import annotations
