@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import socket
 import struct
 import sys
@@ -27,6 +28,21 @@ DATAGRAM = 1200
 def put_out(document: dict) -> None:
     """Prints one line of JSON."""
     print(json.dumps(document), flush=True)
+
+
+async def connect(sock: socket.socket, address: tuple[str, int]) -> None:
+    """Connects; asyncio's own sock_connect asks the resolver, which knows no Multipath TCP."""
+    with contextlib.suppress(BlockingIOError):
+        sock.connect(address)
+    loop = asyncio.get_running_loop()
+    done = loop.create_future()
+    loop.add_writer(sock, done.set_result, None)
+    try:
+        await done
+    finally:
+        loop.remove_writer(sock)
+    if problem := sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+        raise OSError(problem, os.strerror(problem))
 
 
 class Client:
@@ -58,7 +74,7 @@ class Client:
             sock.setsockopt(socket.IPPROTO_TCP, TCP_WINDOW_CLAMP, want.window)
         try:
             sock.bind((want.source, 0))
-            await asyncio.get_running_loop().sock_connect(sock, (want.target, PORT))
+            await connect(sock, (want.target, PORT))
             result.connected, result.local_port = self.now(), sock.getsockname()[1]
             carry = {"get": self.get, "put": self.put, "ping": self.ping}[want.kind]
             limit = None if want.stop is None else max(0.001, want.stop - self.now())

@@ -24,10 +24,11 @@ SHOWN_BYTES = 1_000_000
 def html(demo: Demo) -> str:
     """The whole report."""
     title = "Smartwire: with and without"
-    parts = [f"<h1>{escape(title)}</h1>", p.paragraph(f"{describe(demo.radio)}. The same downloads over the same seconds "
-             "of the same emulated link, between real Linux TCP stacks; only the box in the middle differs.", "soft"),
-             *verdict(demo), chain(), *tables(demo), *rtt_plots(demo), *goodput_plot(demo), *size_plot(demo),
-             *sequence_plots(demo), *method(demo)]  # fmt: skip
+    about = (f"{describe(demo.radio)}. The same downloads over the same seconds of the same emulated link, between "
+             "real Linux TCP stacks; only the box in the middle differs.")  # fmt: skip
+    parts = [f"<h1>{escape(title)}</h1>", p.paragraph(about, "soft"), *verdict(demo), chain(), *tables(demo),
+             *rtt_plots(demo), *goodput_plot(demo), *size_plot(demo), *sequence_plots(demo),
+             *method(demo)]  # fmt: skip
     return p.page(title, parts)
 
 

@@ -41,6 +41,9 @@ ENDPOINT_SYSCTLS = {
     "net.ipv4.ip_local_port_range": "10000 65000",
 }
 
+QUIET_IPV6 = {"accept_dad": "0", "dad_transmits": "0", "accept_ra": "0", "router_solicitations": "0"}
+"""Before an interface comes up: no address of it is ever tentative, and it asks nobody for a router."""
+
 OFFLOADS = ("rx", "tx", "sg", "tso", "gso", "gro", "lro", "txvlan", "rxvlan")
 
 
@@ -181,15 +184,15 @@ class Lab:
             "peer", "name", rif, "mtu", str(self.mtu), "netns", self.ns(rhost))
         for host, ifname in (link.left, link.right):
             endpoint = host in ("phone", "server")
-            if not endpoint:
-                self.sysctl(host, {f"net.ipv6.conf.{ifname}.disable_ipv6": "1"})
+            quiet = QUIET_IPV6 if endpoint else {"disable_ipv6": "1"}
+            self.sysctl(host, {f"net.ipv6.conf.{ifname}.{key}": value for key, value in quiet.items()})
             self.run(host, "ethtool", "-K", ifname, *(w for o in OFFLOADS for w in (o, "off")), check=False)
             arp = "" if endpoint else " arp off"
             self.batch(host, [f"link set {ifname} txqueuelen 10000 up{arp}"])
 
     def _address(self, host: str, own_mac: str, peer_mac: str) -> None:
         self.batch(host, ["link set eth0 down", f"link set eth0 address {own_mac} up"])
-        self.sysctl(host, ENDPOINT_SYSCTLS | {"net.ipv6.conf.eth0.accept_ra": "0"})
+        self.sysctl(host, ENDPOINT_SYSCTLS)
         self.congestion(host, "cubic")
         phones = {4: [self.phone_v4(i) for i in self.phone_range()], 6: [self.phone_v6(i) for i in self.phone_range()]}
         servers = {4: [self.server_v4], 6: [self.server_v6]}

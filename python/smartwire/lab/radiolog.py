@@ -61,12 +61,12 @@ class RadioLog:
         """Sums of one direction (DOWN or UP)."""
         packets = dropped = lost = payload = again = 0
         waits = []
-        for enqueued, left, empty_us, _, _, _, bytes_, twice, _, d, fate, *_ in RECORD.iter_unpack(self.data):
+        for enqueued, left, empty_us, _, _, _, bytes_, twice, _, d, fate, tcp, *_ in RECORD.iter_unpack(self.data):
             if d != direction:
                 continue
             packets += 1
             if fate == CROSSED:
-                payload, again = payload + bytes_, again + twice
+                payload, again = payload + tcp * bytes_, again + twice
                 waits.append((left - enqueued) / 1e6 - empty_us / 1e3)
             elif fate in (QUEUE_FULL, POLICED):
                 dropped += 1

@@ -1,8 +1,9 @@
 """What runs on the lab's server: ``python -m smartwire.lab.server``.
 
 One request per connection, a line of text: ``get BYTES SEED`` (0 bytes: until the client goes away), or
-``put BYTES SEED``, answered with ``OK`` or ``BAD OFFSET``, or ``ping N SEED``: every byte comes back. UDP is echoed on
-one port and swallowed on another. Prints ``{"ready": true}``, then a line of JSON for each connection that ended.
+``put BYTES SEED``, answered with ``OK`` or ``BAD OFFSET``, or ``ping N SEED``: every byte comes back, or ``GET /BYTES``
+for curl. UDP is echoed on one port and swallowed on another. Prints ``{"ready": true}``, then a line of JSON for each
+connection that ended.
 """
 
 from __future__ import annotations
@@ -52,6 +53,18 @@ async def get(sock: socket.socket, size: int, seed: int) -> int:
     return offset
 
 
+async def http(sock: socket.socket, line: bytes) -> int:
+    """Answers ``GET /BYTES`` for curl and browsers: sends the header, returns the number of bytes that must follow."""
+    wanted = line.split()[1].lstrip(b"/").decode()
+    size = int(wanted) if wanted.isdigit() else 0
+    status = "200 OK" if size else "404 Ask for /BYTES, for example /10000000"
+    head = f"HTTP/1.0 {status}\r\nContent-Length: {size}\r\nContent-Type: application/octet-stream\r\n\r\n"
+    await asyncio.get_running_loop().sock_sendall(sock, head.encode())
+    if not size:
+        raise ValueError(status)
+    return size
+
+
 async def put(sock: socket.socket, rest: bytes, size: int, seed: int) -> int:
     """Receives and checks ``size`` bytes (0: all that come), says whether they were right."""
     loop, checker, buffer = asyncio.get_running_loop(), Checker(seed), bytearray(CHUNK)
@@ -83,7 +96,10 @@ async def answer(sock: socket.socket, peer: tuple) -> None:
     moved, error = 0, None
     try:
         line, _, rest = (await asyncio.get_running_loop().sock_recv(sock, 4096)).partition(b"\n")
-        verb, size, seed = line.decode().split()
+        if line.startswith(b"GET /"):
+            verb, size, seed = "get", str(await http(sock, line)), "1"
+        else:
+            verb, size, seed = line.decode().split()
         if verb == "get":
             moved = await get(sock, int(size), int(seed))
         elif verb == "put":

@@ -32,7 +32,8 @@ class Axis:
 
     def fit(self, values: list[float]) -> None:
         """Chooses the ends that were left open."""
-        low, high = min(values, default=0.0), max(values, default=1.0)
+        values = [v for v in values if math.isfinite(v) and (v > 0 or not self.log)]
+        low, high = min(values, default=0.1), max(values, default=1.0)
         if self.low is None:
             self.low = low / 1.25 if self.log else min(0.0, low)
         if self.high is None:
