@@ -11,6 +11,7 @@ pub mod endpoint;
 pub mod link;
 pub mod measure;
 pub mod profiles;
+pub mod replay;
 pub mod rng;
 pub mod trace;
 pub mod world;
