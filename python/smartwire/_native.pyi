@@ -30,6 +30,12 @@ def simulate(plan: str, progress: Callable[[float], object]) -> str:
     `progress` is called with the share that is done; what it raises ends the run.
     """
 
+def replay(frames: list[tuple[int, int, int, bytes, int]]) -> str:
+    """Runs captured frames through the engine in virtual time; returns a report as JSON (crates/sim/src/replay).
+
+    Each frame is (ns, interface, direction, bytes, length on the wire), as `smartwire.pcapng.Packet` has them.
+    """
+
 class Emulator:
     """A link emulator between two interfaces. `spec` is JSON (crates/sim/src/emulator: EmulatorSpec)."""
 

@@ -27,7 +27,7 @@ mod _native {
     #[pymodule_export]
     use super::reasons::reasons;
     #[pymodule_export]
-    use super::sim::simulate;
+    use super::sim::{replay, simulate};
     #[pymodule_export]
     use super::wire::{unwire, Wire};
 

@@ -1,7 +1,9 @@
-//! Virtual time: runs over link models.
+//! Virtual time: runs over link models, and captures.
 
 use pyo3::prelude::*;
+use pyo3::pybacked::PyBackedBytes;
 use smartwire_sim::measure;
+use smartwire_sim::replay::{replay as run_capture, Packet};
 
 use crate::guard;
 
@@ -22,4 +24,26 @@ pub fn simulate(py: Python<'_>, plan: &str, progress: Py<PyAny>) -> PyResult<Str
         Some(error) => Err(error),
         None => serde_json::to_string(&report?).map_err(guard::error),
     }
+}
+
+/// One captured frame: time in ns, interface, direction, bytes, length on the wire.
+type Captured = (u64, u32, u8, PyBackedBytes, usize);
+
+/// Runs captured frames through the engine and returns what it would have done, as JSON (crates/sim/src/replay).
+#[pyfunction]
+pub fn replay(py: Python<'_>, frames: Vec<Captured>) -> PyResult<String> {
+    let report = guard::run(py, || {
+        let packets: Vec<Packet<'_>> = frames
+            .iter()
+            .map(|(at_ns, interface, direction, frame, length)| Packet {
+                at_ns: *at_ns,
+                interface: *interface,
+                direction: *direction,
+                frame,
+                length: *length,
+            })
+            .collect();
+        run_capture(&packets)
+    })?;
+    serde_json::to_string(&report).map_err(guard::error)
 }

@@ -10,6 +10,7 @@ pub mod emulator;
 pub mod endpoint;
 pub mod link;
 pub mod measure;
+pub mod pcapng;
 pub mod profiles;
 pub mod replay;
 pub mod rng;

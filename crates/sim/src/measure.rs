@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::endpoint::{CcKind, Step, Summary, TcpConfig};
 use crate::link::spec::Rate;
 use crate::link::{Fate, LinkSpec, Sample};
+use crate::pcapng::Writer;
 use crate::profiles;
 use crate::world::{Action,  EngineSpec, FlowSpec, LinkId, WireSpec, World, WorldSpec, ECHO_BYTES};
 
@@ -39,6 +40,8 @@ pub struct Plan {
     pub family: Family,
     /// Where in a trace the run begins.
     pub offset_ms: f64,
+    /// A pcapng file for both sides of the wire.
+    pub capture: Option<PathBuf>,
 }
 
 /// Address families of the flows.
@@ -69,6 +72,7 @@ impl Default for Plan {
             loss: 0.0,
             family: Family::V4,
             offset_ms: 0.0,
+            capture: None,
         }
     }
 }
@@ -176,9 +180,16 @@ pub fn run(plan: &Plan, progress: &mut dyn FnMut(f64) -> bool) -> Result<Report,
     let until = (plan.seconds * 1e9) as u64;
     let (mut world, base_rtt_ms) = build(plan)?;
     world.record(LinkId::RadioDown(0));
+    let mut capture = plan.capture.as_deref().map(Writer::create).transpose()?;
+    if capture.is_some() {
+        world.record_frames();
+    }
     const PARTS: u64 = 200;
     for part in 1..=PARTS {
         world.run_until(until / PARTS * part);
+        if let Some(file) = &mut capture {
+            file.write(&world.take_frames())?;
+        }
         if !progress(part as f64 / PARTS as f64) {
             return Err("interrupted".into());
         }

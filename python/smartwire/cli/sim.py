@@ -46,6 +46,7 @@ from smartwire.errors import NotThere
     "--loss", type=click.FloatRange(0, 1, max_open=True), default=0.0, help="Random loss on the radio, each way."
 )
 @click.option("--offset", type=DURATION, default="0", help="Where in a trace file the run begins.")
+@click.option("--capture", type=click.Path(dir_okay=False), help="Write both sides of the wire to a pcapng file.")
 @json_option
 def sim(down: str, up: str | None, as_json: bool, no_optimize: bool, offset: float, **numbers: Any) -> None:
     """Connections over a link model in virtual time.
