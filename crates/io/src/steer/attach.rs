@@ -15,7 +15,7 @@ use crate::sys;
 /// Names of our programs in the kernel.
 const TC_NAME: &str = "sw_tc";
 const XDP_NAME: &str = "sw_xdp";
-const TAP_NAME: &str = "sw_tap";
+pub(super) const TAP_NAME: &str = "sw_tap";
 
 /// A port of an attached wire.
 #[derive(Debug)]
@@ -107,19 +107,19 @@ pub(super) fn attach(
 }
 
 /// The programs of one port, loaded.
-struct Programs {
-    tc: OwnedFd,
-    xdp: Option<XdpProgram>,
+pub(super) struct Programs {
+    pub(super) tc: OwnedFd,
+    pub(super) xdp: Option<XdpProgram>,
 }
 
-struct XdpProgram {
+pub(super) struct XdpProgram {
     hook: XdpHook,
-    prog: OwnedFd,
-    sockets: OwnedFd,
+    pub(super) prog: OwnedFd,
+    pub(super) sockets: OwnedFd,
 }
 
 impl Programs {
-    fn load(wire: &Wire, number: usize, peer_ifindex: u32, mode: Mode) -> Result<Programs, SteerError> {
+    pub(super) fn load(wire: &Wire, number: usize, peer_ifindex: u32, mode: Mode) -> Result<Programs, SteerError> {
         let config = PortConfig {
             peer_ifindex,
             side: (number & 1) as u32,
@@ -158,7 +158,7 @@ impl Programs {
     }
 }
 
-fn load(
+pub(super) fn load(
     object: Object,
     kind: ProgKind,
     name: &str,
@@ -183,7 +183,7 @@ fn restore(ifindex: u32, seen: &Seen) {
 }
 
 /// Writes what the programs of all ports must know.
-fn configure(wire: &Wire, ports: &[u32], opts: &AttachOptions) {
+pub(super) fn configure(wire: &Wire, ports: &[u32], opts: &AttachOptions) {
     let page = wire.page();
     // Before the timeout may grow: an owner that is not live now must not become so.
     heartbeat::depose(page);

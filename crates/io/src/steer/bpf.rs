@@ -293,3 +293,18 @@ impl<T> Drop for Mapped<T> {
         unsafe { libc::munmap(self.base.as_ptr().cast(), self.bytes) };
     }
 }
+
+/// What a program made of one frame: its verdict, and the frame afterwards.
+#[cfg(test)]
+pub(super) fn test_run(prog: &OwnedFd, frame: &[u8]) -> io::Result<(u32, Vec<u8>)> {
+    const PROG_TEST_RUN: i32 = 10;
+    let mut out = vec![0u8; frame.len() + 256];
+    let mut a = attr(
+        &[(16, ptr(frame)), (24, out.as_mut_ptr() as u64)],
+        &[(0, prog.as_raw_fd() as u32), (8, frame.len() as u32), (12, out.len() as u32), (32, 1)],
+    );
+    // SAFETY: the kernel reads `frame` and writes at most the given length of `out`.
+    unsafe { call(PROG_TEST_RUN, &mut a)? };
+    out.truncate(half(&a, 12) as usize);
+    Ok((half(&a, 4), out))
+}

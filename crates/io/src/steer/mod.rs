@@ -26,6 +26,8 @@ mod layout;
 mod maps;
 mod object;
 mod rtnl;
+#[cfg(test)]
+mod tests;
 
 pub use book::CustodyBook;
 pub use error::SteerError;
