@@ -1,14 +1,38 @@
 //! How many bytes may be in flight towards one subscriber.
+//!
+//! What the link delivers in the least round trip keeps it busy; a little more, worth [`Setting::target_ns`] of queue,
+//! covers the time that it takes to notice that the rate has risen. So the budget is the delivery rate times their sum.
+//! It bounds itself: less is delivered, less may be sent.
+//!
+//! The rule starves whoever waits behind something that it does not control, since a delay that does not shrink with the
+//! budget makes it smaller each round. Therefore the way back is measured apart and covered in full ([`Meter::up`]);
+//! dips tell a longer path from a queue ([`Dip`]); and where others fill the queue, the budget gives way ([`Mode::Compete`]).
 
+use super::dip::{Dip, Found};
+use super::foreign::Foreign;
+use super::meter::Meter;
 use super::oneway::Split;
 use super::pace::{Pace, Pacer};
-use super::rate::History;
 use super::Mode;
 use crate::api::Now;
 
 const MS: u64 = 1_000_000;
-/// Bytes that are always allowed: four segments.
+/// Bytes that are always allowed.
 const LEAST: u64 = 4 * 1448;
+/// Queues that end the start: so many round trips in a row above half of the target.
+const START_SAMPLES: u32 = 8;
+/// The rate is taken over this, or over the time since the link became busy where that is shorter, but not over less
+/// than `RATE_LEAST_NS`.
+const RATE_NS: u64 = 100 * MS;
+const RATE_LEAST_NS: u64 = 40 * MS;
+/// A dip is made when the round trip has not been near its least for so long, ns.
+const DIP_EVERY_NS: u64 = 8_000 * MS;
+/// A queue longer than wanted for so long, beside two round trips, wants a dip to tell whose it is, ns.
+const DOUBT_NS: u64 = 500 * MS;
+/// While others compete and nobody tells when they leave, half of the window is given up for a round trip after this, ns;
+/// then after twice this and so on.
+const PROBE_FIRST_NS: u64 = 2_000 * MS;
+const PROBE_LAST_NS: u64 = 16_000 * MS;
 
 /// The controller of a subscriber that is receiving.
 #[derive(Clone, Debug)]
@@ -16,49 +40,38 @@ pub struct Control {
     pub(super) in_flight: u64,
     pub(super) budget: u64,
     pub(super) rate: u64,
-    pub(super) rtt_ns: u64,
-    pub(super) queue_ns: u64,
     pub(super) mode: Mode,
-    delivered: History,
-    /// Least round trip, ns; `u64::MAX` before the first sample.
-    min_rtt: u64,
-    pacer: Pacer,
+    pub(super) meter: Meter,
     pub(super) last: Now,
-    /// When something was in flight again after nothing was.
-    began: Now,
-    /// The rate is not above this until then: after a silence.
-    cap: u64,
-    cap_until: Now,
-    /// Since when every packet has found a queue, and how many in a row did.
-    busy_since: Now,
-    over: u32,
-    /// When the round trip was last near its minimum.
-    near_min: Now,
+    foreign: Foreign,
+    pacer: Pacer,
     dip: Dip,
-    /// The budget is not below this until then.
+    /// The budget is not below this until then: after a dip.
     hold: u64,
     hold_until: Now,
-    /// Delay of the way back above its least, smoothed, ns.
-    up_ns: u64,
-    up_avg: u64,
-    up_max: [u64; 2],
-    up_began: Now,
-    /// When the newest bytes reached the phone, by our clock less the least way back.
+    /// What a dip found to be the least where it did not come down to what was known, and when, ns.
+    longer: u64,
+    longer_at: Now,
+    probe: Probe,
+}
+
+/// Finds out whether anybody competes still.
+#[derive(Clone, Copy, Debug)]
+struct Probe {
+    /// When the next one is due, and how long after it the next.
     at: Now,
+    wait: u64,
+    stage: Stage,
 }
 
-/// A short underuse of the link that shows the minimum round trip.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Dip {
-    None,
-    /// The queue is to run empty: so many sixteenths of what the link holds; least round trip of the step before.
-    Drain { part: u64, before: u64 },
-    /// It has; round trips until then tell the minimum.
-    Hold { part: u64, before: u64, until: Now, least: u64 },
+enum Stage {
+    Wait,
+    /// In flight may be so much, which half empties the queue if it is all ours; the round trip before.
+    Halve { budget: u64, rtt: u64 },
+    /// It is; least round trip since, until then.
+    Look { budget: u64, rtt: u64, until: Now, seen: u64 },
 }
-
-/// Bytes in flight in the deepest dip.
-const DIP_LEAST: u64 = 2 * 1448;
 
 /// What the controller is set to.
 #[derive(Clone, Copy, Debug)]
@@ -69,6 +82,7 @@ pub struct Setting {
     pub burst_per_ms: u32,
 }
 
+/// Bytes that `rate` bytes per second make in `ns`.
 fn bytes_in(rate: u64, ns: u64) -> u64 {
     (u128::from(rate) * u128::from(ns) / 1_000_000_000) as u64
 }
@@ -80,151 +94,148 @@ impl Control {
             in_flight: 0,
             budget: u64::MAX,
             rate: 0,
-            rtt_ns: 0,
-            queue_ns: 0,
             mode: Mode::Start,
-            delivered: History::new(now),
-            min_rtt: u64::MAX,
-            pacer: Pacer::default(),
+            meter: Meter::new(now),
             last: now,
-            began: now,
-            cap: 0,
-            cap_until: now,
-            busy_since: now,
-            over: 0,
-            near_min: now,
+            foreign: Foreign::new(now),
+            pacer: Pacer::default(),
             dip: Dip::None,
             hold: 0,
             hold_until: now,
-            up_ns: 0,
-            up_avg: 0,
-            up_max: [0; 2],
-            up_began: now,
-            at: now,
+            longer: 0,
+            longer_at: now,
+            probe: Probe { at: now, wait: PROBE_FIRST_NS, stage: Stage::Wait },
         }
-    }
-
-    /// Least round-trip time known, ns; 0 before the first sample.
-    pub fn min_rtt_ns(&self) -> u64 {
-        if self.min_rtt == u64::MAX { 0 } else { self.min_rtt }
     }
 
     /// Bytes reached the phone.
     pub fn on_delivered(&mut self, now: Now, set: &Setting, bytes: u32, rtt: Option<u64>, split: Option<Split>) {
         self.last = now;
-        let up = split.map_or(0, |s| s.up_ns);
-        if split.is_some() {
-            if now.since(self.up_began) > 1000 * MS {
-                self.up_max = [up, self.up_max[0]];
-                self.up_began = now;
-            }
-            self.up_max[0] = self.up_max[0].max(up);
-            self.up_avg = self.up_avg - self.up_avg / 8 + up / 8;
-            self.up_ns = self.up_avg.max(self.up_max[0].max(self.up_max[1]).min(20 * MS));
+        let set = &Setting { target_ns: set.target_ns / MS * MS, ..*set };
+        self.meter.delivered(now, bytes, rtt, split, self.rate, 2 * set.target_ns);
+        if rtt.is_some() {
+            self.dip.sample(now, self.meter.rtt);
+            self.probe.sample(self.meter.rtt);
         }
-        // When the bytes reached the phone, by our clock less the least way back; without timestamps, now.
-        let at = Now(now.0 - up).max(self.at);
-        // Counted from the last delivery, or from when there was something to deliver again.
-        let gap = at.since(self.at.max(self.began));
-        let silence = 100 * MS + self.min_rtt_ns() / 2;
-        if gap > silence {
-            self.delivered.skip(gap - 20 * MS);
-            self.busy_since = self.busy_since.after_ns(gap - 20 * MS);
-            // What was delivered in secret comes in one burst: its rate is not the link's.
-            self.cap = self.rate;
-            self.cap_until = at.after_ns(self.min_rtt_ns() + 2 * set.target_ns);
+        match self.mode {
+            Mode::Start => self.start(now, set),
+            Mode::Track => self.track(now, set),
+            Mode::Compete => self.compete(now),
         }
-        self.at = at;
-        self.delivered.add(at, bytes);
-        let target = set.target_ns;
-        if let Some(rtt) = rtt {
-            let rtt = rtt - up.min(rtt);
-            self.min_rtt = self.min_rtt.min(rtt);
-            if let Dip::Hold { least, .. } = &mut self.dip {
-                *least = rtt.min(*least);
-            }
-            self.rtt_ns = rtt;
-            let least = self.min_rtt_ns();
-            self.queue_ns = rtt - least.min(rtt);
-            if self.queue_ns < least / 16 + 4 * MS {
-                self.near_min = now;
-            }
-            if self.queue_ns < 10 * MS + least / 32 {
-                self.over = 0;
-            } else {
-                if self.over == 0 {
-                    self.busy_since = at;
-                }
-                self.over += 1;
-            }
-        }
-        let least = self.min_rtt_ns();
-        let busy = self.over >= 4 as u32;
-        if self.mode == Mode::Start {
-            self.rate = self.delivered.rate(at, least + 8 * MS);
-            if busy && self.over >= 8 && self.queue_ns > target / 2 {
-                self.mode = Mode::Track;
-                let rate = self.delivered.rate(at, at.since(self.busy_since).max(40 * MS));
-                self.hold = bytes_in(rate, least + target);
-                self.hold_until = now.after_ns(least + target);
-            } else {
-                return;
-            }
-        }
-        self.track(now, target, busy);
-        self.dip(now, target);
     }
 
-    fn track(&mut self, now: Now, target: u64, busy: bool) {
-        let least = self.min_rtt_ns();
-        let whole = least + target;
-        let window = if busy { self.at.since(self.busy_since).clamp(40 * MS, (100 * MS).min(whole)) } else { 100 * MS};
-        self.rate = self.delivered.rate(self.at, window);
-        if self.at < self.cap_until {
-            self.rate = self.rate.min(self.cap);
+    /// Until a queue appears the flows' own windows govern: they double each round trip.
+    fn start(&mut self, now: Now, set: &Setting) {
+        self.rate = self.meter.rate(self.meter.least() + 8 * MS);
+        if self.meter.busy_samples() < START_SAMPLES || self.meter.queue() <= set.target_ns / 2 {
+            return;
         }
-        let ahead = if busy { target } else { target.max(least * 4 / 4) };
-        self.budget = bytes_in(self.rate, least + self.up_ns + ahead).max(LEAST);
+        self.mode = Mode::Track;
+        // Since the queue appeared the link has delivered all that it can; before, what was sent.
+        self.rate = self.meter.rate(self.meter.busy_for().max(RATE_LEAST_NS / MS * MS));
+        self.hold_for(now, self.wanted(set.target_ns), self.meter.least() + set.target_ns);
+        self.track(now, set);
+    }
+
+    fn track(&mut self, now: Now, set: &Setting) {
+        let least = self.meter.least();
+        let longest = (RATE_NS / MS * MS).min(least + set.target_ns);
+        let busy = self.meter.is_busy();
+        let window = if busy { self.meter.busy_for().clamp(RATE_LEAST_NS / MS * MS, longest) } else { RATE_NS / MS * MS };
+        self.rate = self.meter.rate(window);
+        // Where nothing waits, as much again may leave each round trip.
+        let ahead = if busy { set.target_ns } else { set.target_ns.max(least * 4 / 4) };
+        self.budget = self.wanted(ahead);
         if now < self.hold_until {
             self.budget = self.budget.max(self.hold);
         }
+        if self.others_fill(now) {
+            return self.give_way(now);
+        }
+        self.look(now, set);
     }
 
-    /// Lets the queue run empty now and then, so that the minimum round trip stays known.
-    fn dip(&mut self, now: Now, target: u64) {
-        let least = self.min_rtt_ns();
-        match self.dip {
-            Dip::None if now.since(self.near_min) > 8000 * MS => {
-                self.dip = Dip::Drain { part: 14, before: u64::MAX };
-                self.hold = self.budget;
+    fn wanted(&self, ahead: u64) -> u64 {
+        bytes_in(self.rate, self.meter.least() + self.meter.up() + ahead).max(LEAST)
+    }
+
+    fn hold_for(&mut self, now: Now, budget: u64, ns: u64) {
+        self.hold = budget;
+        self.hold_until = now.after_ns(ns);
+    }
+
+    /// Makes a dip when one is due.
+    fn look(&mut self, now: Now, set: &Setting) {
+        if self.dip == Dip::None {
+            let doubt = self.meter.long_since.is_some_and(|t| now.since(t) > DOUBT_NS + 2 * self.meter.rtt);
+            if !doubt && now.since(self.meter.near_least) <= DIP_EVERY_NS {
+                return;
             }
-            Dip::Drain { part, before } if self.in_flight <= self.part(part) => {
-                // What was sent before the queue was empty comes back first.
-                self.dip = Dip::Hold { part, before, until: now.after_ns(self.rtt_ns.max(least) + 10 * MS), least: u64::MAX };
-            }
-            Dip::Hold { part, before, until, least: seen } if now >= until && seen != u64::MAX => {
-                let near = seen < least + least / 8 + 4 * MS;
-                // It does not fall with what is in flight, so it is not the queue of this subscriber.
-                let fixed = before != u64::MAX && seen > before / 8 * 7;
-                if near || fixed || self.part(part) == DIP_LEAST {
-                    self.dip = Dip::None;
-                    self.min_rtt = seen;
-                    self.hold_until = now.after_ns(seen + target);
-                    self.near_min = now;
+            self.dip = Dip::first();
+            self.hold = self.budget;
+        }
+        match self.dip.step(now, &self.meter, self.rate, self.in_flight) {
+            Some(Found::Known(ns)) => self.found(now, set, ns),
+            Some(Found::Longer(ns)) => {
+                let again = self.longer.abs_diff(ns) < ns / 8 && now.since(self.longer_at) < 60_000 * MS;
+                (self.longer, self.longer_at) = (ns, now);
+                if again || self.foreign.is_told() {
+                    // Nobody else is there, or twice the same: a path that has become longer.
+                    self.found(now, set, ns);
                 } else {
-                    self.dip = Dip::Drain { part: part / 2, before: seen };
+                    self.probe.wait = PROBE_FIRST_NS;
+                    self.give_way(now);
                 }
             }
-            _ => {}
+            Some(Found::Slower) => self.meter.forget_doubt(now),
+            None => {}
         }
-        if let Dip::Drain { part, .. } | Dip::Hold { part, .. } = self.dip {
-            self.budget = self.part(part);
+        if let Some(budget) = self.dip.budget(&self.meter, self.rate, self.hold) {
+            self.budget = budget;
         }
     }
 
-    /// So many sixteenths of what the link holds without a queue.
-    fn part(&self, part: u64) -> u64 {
-        (bytes_in(self.rate, self.min_rtt_ns()) * part / 16).max(DIP_LEAST)
+    fn found(&mut self, now: Now, set: &Setting, least: u64) {
+        self.meter.set_least(now, least);
+        self.hold_for(now, self.hold, least + self.meter.up() + set.target_ns);
+    }
+
+    /// Others are known to send, and the queue is long.
+    fn others_fill(&self, now: Now) -> bool {
+        let long = self.meter.long_since.is_some_and(|t| now.since(t) > 200 * MS + self.meter.rtt);
+        long && self.foreign.rate(now) > (self.rate / 8).max(12_500)
+    }
+
+    /// The flows' own windows govern from now on.
+    fn give_way(&mut self, now: Now) {
+        self.mode = Mode::Compete;
+        self.dip = Dip::None;
+        self.budget = u64::MAX;
+        self.probe.stage = Stage::Wait;
+        self.probe.at = now.after_ns(self.probe.wait);
+    }
+
+    fn compete(&mut self, now: Now) {
+        self.rate = self.meter.rate(self.meter.whole_rtt.max(RATE_NS));
+        self.budget = u64::MAX;
+        let alone = if self.foreign.is_told() {
+            self.foreign.rate(now) <= self.rate / 16
+        } else {
+            let alone = self.probe.step(now, self.in_flight, &self.meter);
+            if let Stage::Halve { budget, .. } | Stage::Look { budget, .. } = self.probe.stage {
+                self.budget = budget;
+            }
+            alone
+        };
+        if alone || self.meter.queue() == 0 {
+            self.mode = Mode::Track;
+            self.meter.long_since = None;
+        }
+    }
+
+    /// Bytes of the subscriber's passed beside the engine.
+    pub fn on_foreign(&mut self, now: Now, bytes: u64) {
+        self.foreign.add(now, bytes);
     }
 
     /// Bytes were found lost.
@@ -241,18 +252,19 @@ impl Control {
     /// Bytes that may leave now, or when, or nothing before something is delivered.
     pub fn allowance(&mut self, now: Now, set: &Setting) -> Result<u32, Option<Now>> {
         if self.in_flight == 0 {
-            self.began = now;
+            self.meter.begin(now);
         }
         let room = self.budget.saturating_sub(self.in_flight);
         if room == 0 {
             return Err(None);
         }
         let wish = match self.mode {
-            Mode::Start => (self.rate * 4).max(2_000_000),
-            _ => {
-                let least = self.min_rtt_ns().max(MS);
-                (u128::from(self.budget) * 1_250_000_000 / u128::from(least)) as u64
+            Mode::Track => {
+                // The whole budget within a round trip, and a quarter more.
+                let round = (self.meter.least() + self.meter.up()).max(MS);
+                (u128::from(self.budget) * 1_250_000_000 / u128::from(round)) as u64
             }
+            _ => (self.rate * 4).max(2_000_000),
         };
         let pace = Pace::new(wish, self.rate, set.burst_per_ms);
         let tokens = self.pacer.allowance(now, pace).map_err(Some)?;
@@ -261,6 +273,34 @@ impl Control {
 
     /// True where the subscriber's own queue is so long that a loss is likely to be an overflow.
     pub fn link_full(&self, set: &Setting) -> bool {
-        self.queue_ns > 2 * set.target_ns
+        self.mode == Mode::Compete || self.meter.queue() > 2 * set.target_ns
+    }
+}
+
+impl Probe {
+    fn sample(&mut self, rtt: u64) {
+        if let Stage::Look { seen, .. } = &mut self.stage {
+            *seen = rtt.min(*seen);
+        }
+    }
+
+    /// Moves on. True when the queue turned out to be all ours.
+    fn step(&mut self, now: Now, in_flight: u64, meter: &Meter) -> bool {
+        match self.stage {
+            Stage::Wait if now >= self.at => {
+                self.stage = Stage::Halve { budget: in_flight / 2, rtt: meter.rtt };
+            }
+            Stage::Halve { budget, rtt } if in_flight <= budget => {
+                self.stage = Stage::Look { budget, rtt, until: now.after_ns(meter.whole_rtt), seen: u64::MAX };
+            }
+            Stage::Look { rtt, until, seen, .. } if now >= until && seen != u64::MAX => {
+                self.stage = Stage::Wait;
+                self.wait = (self.wait * 2).min(PROBE_LAST_NS);
+                self.at = now.after_ns(self.wait);
+                return seen < rtt / 10 * 7;
+            }
+            _ => {}
+        }
+        false
     }
 }

@@ -14,7 +14,10 @@
 //! ```
 
 mod control;
+mod dip;
 mod drr;
+mod foreign;
+mod meter;
 pub mod oneway;
 pub(crate) mod pace;
 mod rate;
@@ -232,7 +235,12 @@ impl Subscribers {
 
     /// Traffic of a subscriber that passed beside the engine (UDP, flows not optimized): it fills the same queues.
     pub fn on_foreign(&mut self, now: Now, key: &SubscriberKey, down_bytes: u64, up_bytes: u64) {
-        let _ = (now, key, down_bytes, up_bytes);
+        // What goes up is seen in the way back.
+        let _ = up_bytes;
+        let control = self.find(key).map(|sub| self.records[sub].control);
+        if let Some(control) = control.and_then(|handle| self.controls.get_mut(handle)) {
+            control.on_foreign(now, down_bytes);
+        }
     }
 
     /// True where the subscriber's own queue says that the link is full, so that a loss means congestion.
@@ -247,9 +255,9 @@ impl Subscribers {
             in_flight: control.in_flight,
             budget: control.budget,
             rate: control.rate,
-            min_rtt_ns: control.min_rtt_ns(),
-            rtt_ns: control.rtt_ns,
-            queue_ns: control.queue_ns,
+            min_rtt_ns: control.meter.least(),
+            rtt_ns: control.meter.rtt,
+            queue_ns: control.meter.queue(),
             mode: control.mode,
         })
     }

@@ -3,6 +3,7 @@
 
 mod bbr;
 mod phone;
+mod scenes;
 mod world;
 
 use smartwire_sim::link::LinkSpec;
@@ -26,6 +27,15 @@ pub fn excess(loaded: &Outcome, idle: &Outcome) -> Vec<u64> {
         .collect();
     all.sort_unstable();
     all
+}
+
+/// Of the probes sent in `[from, to)` only.
+pub fn excess_between(loaded: &Outcome, idle: &Outcome, from: u64, to: u64) -> Vec<u64> {
+    let range = |o: &Outcome| {
+        let index = |t: u64| ((t / world::ECHO_EVERY) as usize).min(o.echo.len());
+        Outcome { echo: o.echo[index(from)..index(to)].to_vec(), ..Outcome::default() }
+    };
+    excess(&range(loaded), &range(idle))
 }
 
 /// The same for the way to the phone only.
@@ -158,16 +168,8 @@ fn plot(name: &str, seed: u64, radio: Option<f64>, queue: Option<u64>, flows: us
     let (down, up, grant) = link(name, seed, queue, radio).expect("a link");
     let mut case = Case::new(down, up);
     case.grant = grant;
-    case.trace = true;
     case.flows = vec![FlowSpec::bulk(Who::Smart); flows];
-    let o = run(&case);
-    for (t, g, backlog) in &o.trace {
-        println!(
-            "{:>8.2} infl {:>8} budget {:>9} rate {:>7.2} Mbps min {:>5.1} rtt {:>6.1} q {:>6.1} {:?} backlog {}",
-            *t as f64 / 1e9, g.in_flight, if g.budget == u64::MAX { 0 } else { g.budget }, g.rate as f64 * 8e-6, g.min_rtt_ns as f64 / 1e6,
-            g.rtt_ns as f64 / 1e6, g.queue_ns as f64 / 1e6, g.mode, backlog
-        );
-    }
+    scenes::watch(&case);
 }
 
 /// Where capacity goes unused, per 100 ms.
@@ -202,6 +204,17 @@ fn main() {
     let links: Vec<&str> = names.split(',').collect();
     let _ = SEC;
     match args.first().map(String::as_str) {
+        Some("watch") => scenes::watch(&match get("--case").as_deref() {
+            Some("upload") => scenes::upload(get("--hz").map_or(1000, |h| h.parse().expect("Hz")), queues[0].unwrap_or(312_000)),
+            Some("udp") => scenes::udp(radios[0].unwrap_or(25.0), if args.iter().any(|a| a == "--told") { 100 * MS } else { 0 }),
+            _ => scenes::foreign_tcp(flows, 5, if args.iter().any(|a| a == "--told") { 100 * MS } else { 0 }),
+        }),
+        Some("starving") => scenes::starving(),
+        Some("start") => scenes::start(),
+        Some("freezes") => scenes::freezes(),
+        Some("steps") => scenes::steps(),
+        Some("losses") => scenes::losses(),
+        Some("longer") => scenes::longer(),
         Some("bins") => bins(links[0], seeds, radios[0], queues[0], flows, if args.iter().any(|a| a == "--cubic") { Who::Cubic } else { Who::Smart }),
         Some("plot") => plot(links[0], seeds, radios[0], queues[0], flows),
         _ => table(&links, seeds, &radios, &queues, flows, args.iter().any(|a| a == "--all")),

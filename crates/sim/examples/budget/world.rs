@@ -19,7 +19,7 @@ const HEADERS: u32 = 52;
 /// Receive buffer of every endpoint (the lab's setting).
 const WINDOW: u64 = 16 << 20;
 /// Interval of the echo probes, ns.
-const ECHO_EVERY: u64 = 20 * MS;
+pub const ECHO_EVERY: u64 = 20 * MS;
 
 /// Who limits a flow.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -70,6 +70,8 @@ pub struct Case {
     pub clock: Clock,
     /// The engine is told of traffic that passes beside it, this often, ns; 0: never.
     pub foreign_every: u64,
+    /// From when on the way to the phone is longer, and by how much, ns.
+    pub longer: Option<(u64, u64)>,
     pub echo: bool,
     pub trace: bool,
 }
@@ -87,6 +89,7 @@ impl Case {
             udp: None,
             clock: Clock { hz: 1000, offset: 77, skew_ppm: 20 },
             foreign_every: 100 * MS,
+            longer: None,
             echo: true,
             trace: false,
         }
@@ -144,10 +147,42 @@ impl Ord for Timed {
     }
 }
 
+/// Linux' CUBIC leaves slow start when the round trip grows (HyStart, delay increase); from there it grows as CUBIC does
+/// after a cut. The engine's sender has no such thing, so it is put around it, until the first loss.
+#[derive(Clone, Copy, Debug, Default)]
+struct HyStart {
+    over: u32,
+    left: Option<(u64, u32)>,
+}
+
+impl HyStart {
+    fn on_ack(&mut self, now: u64, s: &Sender, rtt: Option<u64>) {
+        let Some(rtt) = rtt else { return };
+        let min = s.min_rtt();
+        let long = rtt > min + (min / 8).clamp(4 * MS, 16 * MS);
+        self.over = if long { self.over + 1 } else { 0 };
+        if self.over >= 8 && self.left.is_none() && s.in_flight() > 16 * MSS {
+            self.left = Some((now, s.in_flight()));
+        }
+    }
+
+    fn allowance(&self, now: u64, s: &Sender) -> u32 {
+        match self.left {
+            Some((at, window)) if s.ssthresh() == u32::MAX => {
+                let t = (now - at) as f64 / 1e9;
+                let window = f64::from(window) + 0.4 * t * t * t * f64::from(MSS);
+                (window as u32).saturating_sub(s.in_flight())
+            }
+            _ => u32::MAX,
+        }
+    }
+}
+
 struct Flow {
     spec: FlowSpec,
     sender: Sender,
     bbr: Option<Bbr>,
+    hystart: HyStart,
     oneway: OneWay,
     rx: Receiver,
     running: bool,
@@ -486,6 +521,7 @@ impl World {
             link_full,
         };
         let out = f.sender.on_ack(&mut self.pool, now, &input, |_| {});
+        f.hystart.on_ack(self.now, &f.sender, out.rtt_ns);
         if let Some(bbr) = &mut f.bbr {
             bbr.on_ack(self.now, &f.sender, out.delivered(), out.rtt_ns);
         }
@@ -541,7 +577,7 @@ impl World {
         loop {
             let f = &mut self.flows[i];
             let budget = match &mut f.bbr {
-                None => u32::MAX,
+                None => f.hystart.allowance(self.now, &f.sender),
                 Some(bbr) => match bbr.allowance(self.now, &f.sender) {
                     Ok(bytes) => bytes,
                     Err(at) => {
@@ -610,7 +646,8 @@ impl World {
             }
             _ => self.foreign[0] += u64::from(len + HEADERS),
         }
-        match self.far(i) {
+        let longer = self.case.longer.filter(|l| self.now >= l.0).map_or(0, |l| l.1);
+        match self.far(i) + longer {
             0 => self.enter_down(pkt),
             far => self.at(self.now + far, Act::Down(pkt)),
         }
@@ -629,6 +666,7 @@ impl Flow {
             spec,
             sender,
             bbr,
+            hystart: HyStart::default(),
             oneway: OneWay::default(),
             rx: Receiver::new(1),
             running: false,

@@ -1,0 +1,124 @@
+//! A short underuse of the link that shows the least round trip, and whose queue it is that makes it longer.
+//!
+//! Only what is in flight tells: a queue of one's own shrinks and grows with it, anything else does not. Where the first
+//! dip does not bring the round trip down to what is known, deeper ones follow, until it has come down or does not fall any
+//! more. That may be a rate that falls as fast; so as much as before is sent again, and if the round trip stays, the delay
+//! is not ours.
+
+use super::meter::Meter;
+use crate::api::Now;
+
+const MS: u64 = 1_000_000;
+/// The first dip keeps 14/16 of what the link holds without a queue.
+const FIRST: u64 = 14;
+/// Bytes in flight in the deepest dip.
+const LEAST: u64 = 2 * 1448;
+
+/// What a dip has found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// The least round trip as it was known, or less, ns.
+    Known(u64),
+    /// The round trip is this whatever is in flight, ns: the path is longer, or somebody else holds the queue.
+    Longer(u64),
+    /// It follows what is in flight: the link has become slow.
+    Slower,
+}
+
+/// The state of a dip.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dip {
+    /// None is being made.
+    None,
+    /// The queue is to run empty: so many sixteenths of what the link holds; least round trip of the dip before.
+    Drain {
+        /// Sixteenths.
+        part: u64,
+        /// ns; `u64::MAX` in the first.
+        before: u64,
+    },
+    /// It has: round trips until then tell the least.
+    Hold {
+        /// Sixteenths.
+        part: u64,
+        /// ns; `u64::MAX` in the first.
+        before: u64,
+        /// End.
+        until: Now,
+        /// Least round trip in it so far, ns.
+        seen: u64,
+    },
+    /// As much as before is sent again; the round trip did not fall below `low` ns.
+    Rise {
+        /// ns.
+        low: u64,
+        /// When round trips begin to count.
+        from: Now,
+        /// When they cease to.
+        until: Now,
+        /// Least of them, ns.
+        seen: u64,
+    },
+}
+
+impl Dip {
+    /// A dip begins.
+    pub fn first() -> Dip {
+        Dip::Drain { part: FIRST, before: u64::MAX }
+    }
+
+    /// A round trip was measured, ns.
+    pub fn sample(&mut self, now: Now, rtt: u64) {
+        match self {
+            Dip::Hold { seen, .. } => *seen = rtt.min(*seen),
+            Dip::Rise { seen, from, .. } if now >= *from => *seen = rtt.min(*seen),
+            _ => {}
+        }
+    }
+
+    /// Moves on; says so when it is over.
+    pub fn step(&mut self, now: Now, meter: &Meter, rate: u64, in_flight: u64) -> Option<Found> {
+        match *self {
+            Dip::Drain { part, before } if in_flight <= budget(part, meter, rate) => {
+                // What was sent before the queue was empty comes back first.
+                let until = now.after_ns(meter.whole_rtt.max(meter.least()) + 10 * MS);
+                *self = Dip::Hold { part, before, until, seen: u64::MAX };
+                None
+            }
+            Dip::Hold { part, before, until, seen } if now >= until && seen != u64::MAX => {
+                let known = meter.least() + meter.least() / 8 + 4 * MS;
+                *self = Dip::None;
+                if seen <= known {
+                    return Some(Found::Known(seen));
+                }
+                if (before != u64::MAX && seen > before / 8 * 7) || budget(part, meter, rate) == LEAST {
+                    let from = now.after_ns(meter.whole_rtt + 20 * MS);
+                    let until = from.after_ns(meter.whole_rtt.min(200 * MS));
+                    *self = Dip::Rise { low: seen, from, until, seen: u64::MAX };
+                    return None;
+                }
+                *self = Dip::Drain { part: part / 2, before: seen };
+                None
+            }
+            Dip::Rise { low, until, seen, .. } if now >= until && seen != u64::MAX => {
+                *self = Dip::None;
+                Some(if seen < low + low / 3 { Found::Longer(low) } else { Found::Slower })
+            }
+            _ => None,
+        }
+    }
+
+    /// What may be in flight meanwhile; `before` that was so much.
+    pub fn budget(&self, meter: &Meter, rate: u64, before: u64) -> Option<u64> {
+        match *self {
+            Dip::None => None,
+            Dip::Rise { .. } => Some(before.max(4 * LEAST)),
+            Dip::Drain { part, .. } | Dip::Hold { part, .. } => Some(budget(part, meter, rate)),
+        }
+    }
+}
+
+fn budget(part: u64, meter: &Meter, rate: u64) -> u64 {
+    let ns = meter.least() * part / 16 + meter.up();
+    ((u128::from(rate) * u128::from(ns) / 1_000_000_000) as u64).max(LEAST)
+}

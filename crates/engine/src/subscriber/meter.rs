@@ -1,0 +1,187 @@
+//! What the acknowledgements of a subscriber say of its link: rate, least round trip, and who is waiting where.
+
+use super::oneway::Split;
+use super::rate::History;
+use crate::api::Now;
+
+const MS: u64 = 1_000_000;
+/// A delivery this long after the one before, beside half a round trip, came out of a frozen radio, ns.
+const SILENCE_NS: u64 = 100 * MS;
+/// What counts of such a silence.
+const SILENCE_COUNTED_NS: u64 = 20 * MS;
+/// So many round trips in a row above the least by more than jitter explains: every packet finds a queue.
+const BUSY_SAMPLES: u32 = 4;
+/// The longest delay of the way back is remembered between this and twice this, ns.
+const UP_WINDOW_NS: u64 = 1_000 * MS;
+/// How far the way back may vary without being held for something that the budget has to cover, ns.
+const UP_COVERED_NS: u64 = 20 * MS;
+
+/// The measurements of one subscriber.
+#[derive(Clone, Debug)]
+pub struct Meter {
+    delivered: History,
+    /// Least round trip without what waited on the way back, ns; `u64::MAX` before the first sample.
+    least: u64,
+    /// Latest round trip likewise, ns.
+    pub rtt: u64,
+    /// Latest round trip as it was, ns.
+    pub whole_rtt: u64,
+    /// When the newest bytes reached the phone: by our clock, less the least way back where the phone's clock is known.
+    pub at: Now,
+    /// When something was in flight again after nothing was.
+    began: Now,
+    /// The rate is not above this until then: the bytes that a silence held back come in one burst.
+    cap: u64,
+    cap_until: Now,
+    /// Since when every packet has found a queue, and how many in a row did.
+    busy_since: Now,
+    busy: u32,
+    /// Since when the queue has been longer than wanted by a factor that wants a reason.
+    pub long_since: Option<Now>,
+    /// When the round trip was last near its least.
+    pub near_least: Now,
+    /// Delay of the way back above its least, ns: smoothed, and the longest of this window and the one before.
+    up_mean: u64,
+    up_most: [u64; 2],
+    up_began: Now,
+}
+
+impl Meter {
+    /// Nothing is known yet.
+    pub fn new(now: Now) -> Meter {
+        Meter {
+            delivered: History::new(now),
+            least: u64::MAX,
+            rtt: 0,
+            whole_rtt: 0,
+            at: now,
+            began: now,
+            cap: 0,
+            cap_until: now,
+            busy_since: now,
+            busy: 0,
+            long_since: None,
+            near_least: now,
+            up_mean: 0,
+            up_most: [0; 2],
+            up_began: now,
+        }
+    }
+
+    /// Least round trip, ns; 0 before the first sample.
+    pub fn least(&self) -> u64 {
+        if self.least == u64::MAX {
+            0
+        } else {
+            self.least
+        }
+    }
+
+    /// The least round trip is this, whatever was seen before.
+    pub fn set_least(&mut self, now: Now, ns: u64) {
+        self.least = ns;
+        self.near_least = now;
+        self.long_since = None;
+    }
+
+    /// The queue is long for a reason, and the least round trip as good as known.
+    pub fn forget_doubt(&mut self, now: Now) {
+        self.near_least = now;
+        self.long_since = None;
+    }
+
+    /// Estimate of the delay of the queue towards the phone, ns.
+    pub fn queue(&self) -> u64 {
+        self.rtt.saturating_sub(self.least())
+    }
+
+    /// Delay of the way back that the budget has to cover beside the least round trip, ns.
+    pub fn up(&self) -> u64 {
+        let most = self.up_most[0].max(self.up_most[1]);
+        self.up_mean.max(most.min(UP_COVERED_NS / MS * MS))
+    }
+
+    /// Every packet finds a queue: the link is the limit, and its rate what is delivered.
+    pub fn is_busy(&self) -> bool {
+        self.busy >= BUSY_SAMPLES
+    }
+
+    /// Round trips in a row with a queue.
+    pub fn busy_samples(&self) -> u32 {
+        self.busy
+    }
+
+    /// For how long it has been busy, ns.
+    pub fn busy_for(&self) -> u64 {
+        self.at.since(self.busy_since)
+    }
+
+    /// Nothing was in flight until now.
+    pub fn begin(&mut self, now: Now) {
+        self.began = now;
+    }
+
+    /// Bytes per second over the last `window` ns of delivery.
+    pub fn rate(&self, window: u64) -> u64 {
+        let rate = self.delivered.rate(self.at, window);
+        if self.at < self.cap_until {
+            rate.min(self.cap)
+        } else {
+            rate
+        }
+    }
+
+    /// Bytes reached the phone; `rate` is what the link was held to carry. `long`: a queue of this delay wants a reason.
+    pub fn delivered(&mut self, now: Now, bytes: u32, rtt: Option<u64>, split: Option<Split>, rate: u64, long: u64) {
+        let up = split.map_or(0, |s| s.up_ns);
+        if split.is_some() {
+            self.way_back(now, up);
+        }
+        let at = Now(now.0 - up).max(self.at);
+        let gap = at.since(self.at.max(self.began));
+        if gap > SILENCE_NS + self.least() / 2 {
+            // A radio that slept says nothing about its rate.
+            self.delivered.skip(gap - SILENCE_COUNTED_NS);
+            self.busy_since = self.busy_since.after_ns(gap - SILENCE_COUNTED_NS);
+            self.cap = rate;
+            self.cap_until = at.after_ns(self.least() + long);
+        }
+        self.at = at;
+        self.delivered.add(at, bytes);
+        if let Some(rtt) = rtt {
+            self.whole_rtt = rtt;
+            self.round_trip(now, rtt.saturating_sub(up), long);
+        }
+    }
+
+    fn round_trip(&mut self, now: Now, rtt: u64, long: u64) {
+        self.rtt = rtt;
+        self.least = self.least.min(rtt);
+        let queue = self.queue();
+        if queue < self.least / 16 + 4 * MS {
+            self.near_least = now;
+        }
+        if queue < 10 * MS + self.least / 32 {
+            self.busy = 0;
+        } else {
+            if self.busy == 0 {
+                self.busy_since = self.at;
+            }
+            self.busy += 1;
+        }
+        if queue <= long {
+            self.long_since = None;
+        } else if self.long_since.is_none() {
+            self.long_since = Some(now);
+        }
+    }
+
+    fn way_back(&mut self, now: Now, up: u64) {
+        if now.since(self.up_began) > UP_WINDOW_NS {
+            self.up_most = [0, self.up_most[0]];
+            self.up_began = now;
+        }
+        self.up_most[0] = self.up_most[0].max(up);
+        self.up_mean = self.up_mean - self.up_mean / 8 + up / 8;
+    }
+}
