@@ -59,13 +59,13 @@ const PEER_TAGS: Rule = Rule {
     harm: "sends VLAN tags beside the frame, where AF_XDP cannot see them",
 };
 
-/// Something that must change before a port can be used.
+/// What must change on one interface before a port can be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
-    /// The port.
-    pub port: String,
-    /// What is wrong and what to do, in one sentence.
-    pub sentence: String,
+    /// Whose offloads: "eth1", or "the other end of eth1 (eth0 in namespace phone)".
+    pub who: String,
+    /// What these do to frames.
+    pub harms: Vec<&'static str>,
     /// The command that mends it; `None` where nothing can.
     pub command: Option<String>,
     /// The interface to change: the port, or its veth's other end.
@@ -74,6 +74,33 @@ pub struct Finding {
     pub netns: Option<String>,
     /// Kernel names of the features to turn off.
     pub features: Vec<String>,
+}
+
+/// All findings in one sentence, with the commands that mend them.
+pub fn sentence(findings: &[Finding]) -> String {
+    let parts: Vec<String> = findings.iter().map(|f| format!("{} {}", f.who, listed(&f.harms))).collect();
+    let mut text = parts.join("; ");
+    if let Some(first) = text.get(..1).map(str::to_uppercase) {
+        // Interface names are written as they are.
+        if text.starts_with("the ") {
+            text.replace_range(..1, &first);
+        }
+    }
+    let commands: Vec<String> = findings.iter().filter_map(|f| f.command.as_ref()).map(|c| format!("`{c}`")).collect();
+    if commands.len() < findings.len() {
+        return format!("{text}, and its driver cannot stop it: use --io packet, or another interface.");
+    }
+    let commands: Vec<&str> = commands.iter().map(String::as_str).collect();
+    format!("{text}: run {}, or let Smartwire do it with --mend.", listed(&commands))
+}
+
+/// "a", "a and b", "a, b and c".
+fn listed(words: &[&str]) -> String {
+    match words {
+        [] => String::new(),
+        [one] => (*one).to_owned(),
+        [first @ .., last] => format!("{} and {last}", first.join(", ")),
+    }
 }
 
 /// What the check of one port found.
@@ -101,7 +128,7 @@ pub fn check(port: &str, mode: Mode, fill: bool) -> Result<Contract, IoError> {
             rules.push(&RX_TAGS);
         }
     }
-    contract.findings.extend(rules.into_iter().filter_map(|r| find(r, port, None, &own)));
+    contract.findings.extend(find(&rules, port, None, &own));
     if veth {
         check_peer(port, &net, mode, fill, &mut contract)?;
     }
@@ -126,7 +153,7 @@ fn check_peer(port: &str, net: &Net, mode: Mode, fill: bool, out: &mut Contract)
     if mode != Mode::Packet {
         rules.push(&PEER_TAGS);
     }
-    out.findings.extend(rules.into_iter().filter_map(|r| find(r, port, Some(&peer), &features)));
+    out.findings.extend(find(&rules, port, Some(&peer), &features));
     Ok(())
 }
 
@@ -161,43 +188,56 @@ fn namespace_of(nsid: i32) -> Option<(String, File)> {
     })
 }
 
-fn find(rule: &Rule, port: &str, peer: Option<&Peer>, features: &[Feature]) -> Option<Finding> {
-    let on: Vec<&Feature> = features.iter().filter(|f| f.on && rule.features.contains(&f.name.as_str())).collect();
-    let device = peer.map_or(port, |p| p.name.as_str());
+/// What of `features` breaks the rules: at most one finding for what can be changed, and one for what can't.
+fn find(rules: &[&Rule], port: &str, peer: Option<&Peer>, features: &[Feature]) -> Vec<Finding> {
+    let device = peer.map_or(port, |p| p.name.as_str()).to_owned();
     let netns = peer.and_then(|p| p.netns.clone());
-    let who = match peer {
-        Some(p) => match &p.netns {
-            Some(ns) => format!("The other end of {port} ({} in namespace {ns})", p.name),
-            None => format!("The other end of {port} ({})", p.name),
-        },
-        None => port.to_owned(),
+    let who = match (peer, &netns) {
+        (Some(p), Some(ns)) => format!("the other end of {port} ({} in namespace {ns})", p.name),
+        (Some(p), None) => format!("the other end of {port} ({})", p.name),
+        (None, _) => port.to_owned(),
     };
-    let changeable: Vec<String> = on.iter().filter(|f| !f.fixed).map(|f| f.name.clone()).collect();
-    if on.is_empty() {
-        return None;
-    }
-    if changeable.is_empty() {
-        // A filter that can't be switched off is off while the port is promiscuous.
-        if rule.features == RX_FILTER.features {
-            return None;
+    let (mut harms, mut stuck, mut words, mut names) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for rule in rules {
+        let on = |name: &str| features.iter().find(|f| f.on && f.name == name);
+        let broken: Vec<(&Feature, &str)> =
+            rule.features.iter().zip(rule.words).filter_map(|(name, word)| Some((on(name)?, *word))).collect();
+        let changeable: Vec<&(&Feature, &str)> = broken.iter().filter(|(f, _)| !f.fixed).collect();
+        if !changeable.is_empty() {
+            harms.push(rule.harm);
+        } else if !broken.is_empty() && rule.features != RX_FILTER.features {
+            // (A VLAN filter that can't be switched off is off while the port is promiscuous.)
+            stuck.push(rule.harm);
         }
-        let sentence = format!("{who} {} and its driver cannot stop it: use --io packet on other hardware.", rule.harm);
-        return Some(Finding { port: port.into(), sentence, command: None, device: device.into(), netns, features: vec![] });
-    }
-    let mut words: Vec<&str> = Vec::new();
-    for (feature, word) in rule.features.iter().zip(rule.words) {
-        if changeable.iter().any(|c| c == feature) && !words.contains(word) {
-            words.push(word);
+        for (feature, word) in changeable {
+            names.push(feature.name.clone());
+            if !words.contains(word) {
+                words.push(word);
+            }
         }
     }
-    let prefix = match &netns {
-        Some(ns) if ns == "init" => "nsenter -t 1 -n ".to_owned(),
-        Some(ns) => format!("ip netns exec {ns} "),
-        None => String::new(),
+    let finding = |harms, command, features| Finding {
+        who: who.clone(),
+        harms,
+        command,
+        device: device.clone(),
+        netns: netns.clone(),
+        features,
     };
-    let command = format!("{prefix}ethtool -K {device} {} off", words.join(" off "));
-    let sentence = format!("{who} {}: run `{command}`, or let Smartwire do it with --mend.", rule.harm);
-    Some(Finding { port: port.into(), sentence, command: Some(command), device: device.into(), netns, features: changeable })
+    let mut found = Vec::new();
+    if !stuck.is_empty() {
+        found.push(finding(stuck, None, Vec::new()));
+    }
+    if !harms.is_empty() {
+        let prefix = match netns.as_deref() {
+            Some("init") => "nsenter -t 1 -n ".to_owned(),
+            Some(ns) => format!("ip netns exec {ns} "),
+            None => String::new(),
+        };
+        let command = format!("{prefix}ethtool -K {device} {} off", words.join(" off "));
+        found.push(finding(harms, Some(command), names));
+    }
+    found
 }
 
 /// Carries out (`on` false) or takes back (`on` true) what a finding asks for.
@@ -225,29 +265,42 @@ mod tests {
     #[test]
     fn a_finding_names_the_exact_command() {
         let features = [feature("rx-lro", true, false), feature("rx-gro-hw", false, false)];
-        let f = find(&MERGE_HW, "eth1", None, &features).unwrap();
-        assert_eq!(f.command.as_deref(), Some("ethtool -K eth1 lro off"));
-        assert_eq!(f.features, ["rx-lro"]);
-        assert!(f.sentence.contains("`ethtool -K eth1 lro off`"));
+        let f = find(&[&MERGE_HW], "eth1", None, &features);
+        assert_eq!(f[0].command.as_deref(), Some("ethtool -K eth1 lro off"));
+        assert_eq!(f[0].features, ["rx-lro"]);
+        assert!(sentence(&f).contains("run `ethtool -K eth1 lro off`"));
     }
 
     #[test]
     fn what_is_off_is_no_finding() {
-        assert!(find(&MERGE_HW, "eth1", None, &[feature("rx-lro", false, false)]).is_none());
+        assert!(find(&[&MERGE_HW], "eth1", None, &[feature("rx-lro", false, false)]).is_empty());
     }
 
     #[test]
     fn what_cannot_be_changed_says_so() {
-        let f = find(&RX_TAGS, "eth1", None, &[feature("rx-vlan-hw-parse", true, true)]).unwrap();
-        assert_eq!(f.command, None);
-        assert!(f.sentence.contains("--io packet"));
+        let f = find(&[&RX_TAGS], "eth1", None, &[feature("rx-vlan-hw-parse", true, true)]);
+        assert_eq!(f[0].command, None);
+        assert!(sentence(&f).contains("--io packet"));
     }
 
     #[test]
-    fn several_features_under_one_word_give_it_once() {
-        let features: Vec<Feature> = PEER_TSO.features.iter().map(|n| feature(n, true, false)).collect();
-        let f = find(&PEER_TSO, "veth0", None, &features).unwrap();
-        assert_eq!(f.command.as_deref(), Some("ethtool -K veth0 tso off tx-udp-segmentation off"));
-        assert_eq!(f.features.len(), 5);
+    fn all_that_is_wrong_with_one_interface_is_one_command_and_each_word_stands_once() {
+        let mut features: Vec<Feature> = PEER_TSO.features.iter().map(|n| feature(n, true, false)).collect();
+        features.push(feature("tx-checksum-ip-generic", true, false));
+        let f = find(&[&PEER_CHECKSUM, &PEER_TSO], "veth0", None, &features);
+        assert_eq!(f[0].command.as_deref(), Some("ethtool -K veth0 tx off tso off tx-udp-segmentation off"));
+        assert_eq!(f[0].features.len(), 6);
+    }
+
+    #[test]
+    fn two_interfaces_are_one_sentence_with_both_commands() {
+        let peer = |ns: &str| Peer { net: Net::here().unwrap(), name: "eth0".into(), netns: Some(ns.into()) };
+        let on = [feature("tx-checksum-ip-generic", true, false)];
+        let mut f = find(&[&PEER_CHECKSUM], "a", Some(&peer("x")), &on);
+        f.extend(find(&[&PEER_CHECKSUM], "b", Some(&peer("y")), &on));
+        let text = sentence(&f);
+        assert!(text.starts_with("The other end of a (eth0 in namespace x) leaves TCP checksums"), "{text}");
+        let commands = "run `ip netns exec x ethtool -K eth0 tx off` and `ip netns exec y ethtool -K eth0 tx off`, or";
+        assert!(text.contains(commands), "{text}");
     }
 }

@@ -54,6 +54,7 @@ pub struct Prepared {
 /// The first thing that is wrong, with its fix. Whatever this call had changed is put back.
 pub fn prepare(pairs: &[(String, String)], o: PrepareOptions) -> Result<Vec<Prepared>, IoError> {
     check_names(pairs)?;
+    check_contracts(pairs, o)?;
     let mut ready = Vec::new();
     let mut touched = Vec::new();
     let result = (|| {
@@ -179,12 +180,22 @@ fn global_ipv6(name: &str) -> Option<String> {
     Some(std::net::Ipv6Addr::from_bits(bits).to_string())
 }
 
-/// Checks the offload contract, mends it where that was asked for; returns whether checksums must be completed.
+/// Refuses offloads that nothing can or may change, all of them in one sentence.
+fn check_contracts(pairs: &[(String, String)], o: PrepareOptions) -> Result<(), IoError> {
+    let mut found = Vec::new();
+    for name in pairs.iter().flat_map(|(access, core)| [access, core]) {
+        found.extend(offload::check(name, o.mode, o.fill_checksums == Some(true))?.findings);
+    }
+    found.retain(|f| f.command.is_none() || !o.fix_offloads);
+    if found.is_empty() {
+        return Ok(());
+    }
+    Err(IoError::new(offload::sentence(&found)))
+}
+
+/// Mends what breaks the offload contract of one port; returns whether checksums must be completed.
 fn fix_offloads(name: &str, o: PrepareOptions) -> Result<bool, IoError> {
     let contract = offload::check(name, o.mode, o.fill_checksums == Some(true))?;
-    if let Some(f) = contract.findings.iter().find(|f| f.command.is_none() || !o.fix_offloads) {
-        return Err(IoError::new(f.sentence.clone()));
-    }
     let mut state = State::load(name)?;
     for f in &contract.findings {
         for feature in &f.features {
@@ -194,8 +205,8 @@ fn fix_offloads(name: &str, o: PrepareOptions) -> Result<bool, IoError> {
     }
     // Drivers may say yes and do nothing: look again.
     let again = offload::check(name, o.mode, o.fill_checksums == Some(true))?;
-    if let Some(f) = again.findings.first() {
-        return Err(IoError::new(f.sentence.clone()));
+    if !again.findings.is_empty() {
+        return Err(IoError::new(offload::sentence(&again.findings)));
     }
     Ok(o.fill_checksums.unwrap_or(contract.peer_unknown && o.mode != Mode::Packet))
 }

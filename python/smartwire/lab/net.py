@@ -44,7 +44,8 @@ ENDPOINT_SYSCTLS = {
 QUIET_IPV6 = {"accept_dad": "0", "dad_transmits": "0", "accept_ra": "0", "router_solicitations": "0"}
 """Before an interface comes up: no address of it is ever tentative, and it asks nobody for a router."""
 
-OFFLOADS = ("rx", "tx", "sg", "tso", "gso", "gro", "lro", "txvlan", "rxvlan")
+OFFLOADS = ("rx", "tx", "sg", "tso", "gso", "gro", "lro", "txvlan", "rxvlan",
+            "tx-vlan-stag-hw-insert")
 
 
 @dataclass(frozen=True)
