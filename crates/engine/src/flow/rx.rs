@@ -4,10 +4,11 @@ use smartwire_packet::csum;
 use smartwire_packet::tcp::{Flags, Kinds};
 use smartwire_packet::Ecn;
 
+use super::compose::rewrite;
 use super::parsed::{slice, Segment};
 use super::record::{flag, Phase, WindowFrom};
 use super::{Cx, Fate, Flow};
-use crate::api::{Csum, Io, Now};
+use crate::api::{Csum, Io, Now, Port};
 use crate::reason::StopReason;
 use crate::recv::{Part, Refusal, SegIn, Verdict};
 use crate::send::{split_dsack, AckIn, AckOut, Seg};
@@ -249,14 +250,33 @@ impl Flow<'_> {
         Taken::DONE
     }
 
-    /// Sends an endpoint's own ACK on as it came: what it says, its peer has been told.
+    /// Sends an endpoint's own ACK on: as it came while its peer has heard nothing from us, brought up to date after.
     fn pass<I: Io>(&mut self, cx: &mut Cx<'_, I>, s: &Segment) {
         let (x, o) = (s.side as usize, s.side.other() as usize);
+        if self.act.tx[x].nxt() > 1 {
+            self.pass_updated(cx, s);
+            return;
+        }
         if let Some(ack) = unwrap(self.rec.isn[o], s.ack, self.act.tx[o].una()) {
             let window = u64::from(s.window) << self.rec.shift[x];
             self.act.rx[o].told(ack, ack + window);
         }
         cx.forward(s);
+    }
+
+    /// Sends a segment on without keeping it, its header brought up to date.
+    fn pass_updated<I: Io>(&mut self, cx: &mut Cx<'_, I>, s: &Segment) {
+        let y = s.side.other() as usize;
+        if cx.io.bytes_mut(s.frame).is_none() {
+            return;
+        }
+        let fields = self.fields(cx, y);
+        let ecn = self.rec.has(flag::ECN).then_some(s.ecn);
+        let range = usize::from(s.off)..usize::from(s.off) + usize::from(s.frame_len);
+        if let Some(bytes) = cx.io.bytes_mut(s.frame).and_then(|buffer| buffer.get_mut(range)) {
+            rewrite(bytes, &s.layers, &fields, &s.options, ecn);
+        }
+        cx.send(Port(self.rec.port[y]), s.frame, s.off, s.frame_len);
     }
 
     fn take_in_order<I: Io>(
@@ -351,14 +371,7 @@ impl Flow<'_> {
             return;
         }
         self.rec.flags |= flag::ASKED[x];
-        let Some(frame) = cx.io.bytes_mut(s.frame).map(|_| s.frame) else { return };
-        let fields = self.fields(cx, 1 - x);
-        let ecn = self.rec.has(flag::ECN).then_some(s.ecn);
-        let range = usize::from(s.off)..usize::from(s.off) + usize::from(s.frame_len);
-        if let Some(bytes) = cx.io.bytes_mut(frame).and_then(|b| b.get_mut(range)) {
-            super::compose::rewrite(bytes, &s.layers, &fields, &s.options, ecn);
-        }
-        cx.send(crate::api::Port(self.rec.port[1 - x]), frame, s.off, s.frame_len);
+        self.pass_updated(cx, s);
     }
 
     /// Other content for bytes that are still held: the first copy wins, is counted, and the flow is handed back.

@@ -37,12 +37,7 @@ impl Flow<'_> {
 
     /// When a packet must leave to acknowledge stream `s`, if none leaves anyway.
     fn ack_due(&self, s: usize, now: Now, sh: &Shared) -> Option<Now> {
-        let mut onward = self.onward(s, sh);
-        if self.act.rx[s].rcv_nxt() == 1 {
-            // A window larger than the handshake's is told with the first acknowledgement, not by itself.
-            onward.room = 0;
-        }
-        self.act.rx[s].ack_due(now, &onward)
+        self.act.rx[s].ack_due(now, &self.onward(s, sh))
     }
 
     /// Runs what is due; [`Flow::settle`] follows.

@@ -34,17 +34,19 @@ impl Receiver {
     /// Where the edge should be, and how far rounding may carry it.
     fn edges(&self, ack: Off, onward: &Onward) -> (Off, Off) {
         let unit = 1u64 << self.params.shift;
+        // With everything delivered the acknowledgement is worth more than the edge: X would resend a remainder that is
+        // withheld, and what was promised needs no memory.
+        let all = onward.una >= self.rcv_nxt && ack == self.rcv_nxt;
+        let least = if all { self.told_right + unit } else { 0 };
         if self.draining.is_some() {
-            // What Y itself promises; X was told more before, perhaps, and that stays. With everything delivered the
-            // acknowledgement is worth more than the edge: X would resend a remainder that is withheld.
-            let all = onward.una >= self.rcv_nxt && ack == self.rcv_nxt;
-            return (onward.right, onward.right.max(self.told_right) + if all { unit } else { 0 });
+            // What Y itself promises; X was told more before, perhaps, and that stays.
+            return (onward.right, onward.right.max(self.told_right).max(least));
         }
         // Half of what is free, since a small segment costs a whole frame; never less than two segments (never-zero
         // mode), which also keeps silly windows away (RFC 9293 section 3.8.6.2.2).
         let floor = 2 * u64::from(self.params.mss);
         let wish = self.rcv_nxt + u64::from(onward.room / 2);
-        let limit = self.rcv_nxt + u64::from(onward.room);
+        let limit = (self.rcv_nxt + u64::from(onward.room)).max(least);
         if self.told_right < ack + floor {
             (wish.max(ack + floor), limit.max(ack + floor.next_multiple_of(unit)))
         } else {
