@@ -123,20 +123,18 @@ static __always_inline int sw_ipv4(void *ctx, struct sw_packet *p, __u32 len)
 
 static __always_inline int sw_ipv6(void *ctx, struct sw_packet *p, __u32 len)
 {
-	__u64 h[5];
+	__u64 h[5], first;
 	__u8 x[4], later = 0;
 
 	if (SW_LOAD(ctx, p->l3, h, 40))
 		return -1;
+	/* Version; payload length in bytes 4 and 5, next header in byte 6. */
+	first = bpf_be64_to_cpu(h[0]);
 	p->l4 = p->l3 + 40;
-	p->end = p->l4 + (bpf_be64_to_cpu(h[0]) >> 16 & 0xffff);
-	if (bpf_be64_to_cpu(h[0]) >> 60 != 6)
+	p->end = p->l4 + (first >> 16 & 0xffff);
+	if (first >> 60 != 6 || p->end > len)
 		return -1;
-	/* Payload length is in bytes 4 and 5, next header in byte 6. */
-	p->end = p->l4 + (__u32)(bpf_be64_to_cpu(h[0]) >> 16 & 0xffff);
-	if (p->end > len)
-		return -1;
-	p->proto = bpf_be64_to_cpu(h[0]) >> 8 & 0xff;
+	p->proto = first >> 8 & 0xff;
 	p->src[0] = h[1];
 	p->src[1] = h[2];
 	p->dst[0] = h[3];

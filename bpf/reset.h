@@ -135,32 +135,24 @@ static __always_inline int sw_write_reset(struct __sk_buff *skb, const struct sw
 	return bpf_skb_store_bytes(skb, p->l4, &t, 20, BPF_F_RECOMPUTE_CSUM);
 }
 
-/* Once, to the end that did not send this: with the numbers of the book. */
-static __always_inline void sw_reset_other(struct __sk_buff *skb, const volatile struct sw_wire *w,
-					   const struct sw_port *port, const struct sw_packet *p,
-					   const struct sw_tcp *was, struct sw_entry *e, struct sw_counters *count)
+/* Once, to the end that did not send this: with the numbers of the book, the way that the segment itself would take. */
+static __always_inline void sw_reset_other(struct __sk_buff *skb, const struct sw_port *port,
+					   const struct sw_packet *p, const struct sw_tcp *was, struct sw_entry *e,
+					   struct sw_counters *count)
 {
-	__u32 other = !port->side, out = port->peer_ifindex, place;
 	struct sw_rst rst = { .flags = SW_RST | SW_ACK };
-	__u8 macs[12];
 
-	rst.seq = other ? e->rcv_nxt[1] : e->rcv_nxt[0];
-	rst.ack = other ? e->snd_nxt[1] : e->snd_nxt[0];
-	__builtin_memcpy(macs, other ? e->macs[1] : e->macs[0], 12);
-	place = (other ? e->pair[1] : e->pair[0]) * 2u + other;
-	if (place < SW_MAX_PORTS && w->ifindex[place])
-		out = w->ifindex[place];
-	__sync_fetch_and_add(other ? &e->resets[1] : &e->resets[0], 1);
-	if (sw_write_reset(skb, p, was, &rst) || bpf_skb_store_bytes(skb, 0, macs, 12, 0))
-		return;
-	if (!bpf_clone_redirect(skb, out, 0))
+	/* No index by a variable: older verifiers follow only constants into the entry. */
+	rst.seq = port->side ? e->rcv_nxt[0] : e->rcv_nxt[1];
+	rst.ack = port->side ? e->snd_nxt[0] : e->snd_nxt[1];
+	__sync_fetch_and_add(port->side ? &e->resets[0] : &e->resets[1], 1);
+	if (!sw_write_reset(skb, p, was, &rst) && !bpf_clone_redirect(skb, port->peer_ifindex, 0))
 		count->resets++;
 }
 
 /* Answers, and returns the tc verdict; -1: this segment passes. */
-static __always_inline int sw_answer(struct __sk_buff *skb, const volatile struct sw_wire *w,
-				     const struct sw_port *port, const struct sw_packet *p, __u32 place,
-				     struct sw_counters *count)
+static __always_inline int sw_answer(struct __sk_buff *skb, const struct sw_port *port, const struct sw_packet *p,
+				     __u32 place, struct sw_counters *count)
 {
 	struct sw_rst rst = { .flags = SW_RST, .back = 1 };
 	__u32 index = place / SW_SLOTS, slot = place % SW_SLOTS;
@@ -192,7 +184,7 @@ static __always_inline int sw_answer(struct __sk_buff *skb, const volatile struc
 	if (bpf_skb_change_tail(skb, p->l4 + 20, 0))
 		return TC_ACT_SHOT;
 	if (!(port->side ? e->resets[0] : e->resets[1]))
-		sw_reset_other(skb, w, port, p, &was, e, count);
+		sw_reset_other(skb, port, p, &was, e, count);
 	__builtin_memcpy(macs, in + 6, 6);
 	__builtin_memcpy(macs + 6, in, 6);
 	if (sw_write_reset(skb, p, &was, &rst) || bpf_skb_store_bytes(skb, 0, macs, 12, 0))

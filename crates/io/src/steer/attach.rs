@@ -17,6 +17,9 @@ const TC_NAME: &str = "sw_tc";
 const XDP_NAME: &str = "sw_xdp";
 pub(super) const TAP_NAME: &str = "sw_tap";
 
+/// Debian 12's: the programs are written for it.
+const OLDEST_KERNEL: (u32, u32) = (6, 1);
+
 /// A port of an attached wire.
 #[derive(Debug)]
 pub(super) struct Port {
@@ -164,7 +167,20 @@ pub(super) fn load(
     name: &str,
     map_fd: impl Fn(&str) -> Option<i32>,
 ) -> Result<OwnedFd, SteerError> {
-    bpf::prog_load(kind, name, &object.instructions(map_fd).map_err(SteerError::Refused)?)
+    let loaded = bpf::prog_load(kind, name, &object.instructions(map_fd).map_err(SteerError::Refused)?);
+    match (loaded, kernel_version()) {
+        (Err(e), Some(v)) if e.errno() != Some(libc::EPERM) && v < OLDEST_KERNEL => {
+            let (is, (major, minor)) = (v, OLDEST_KERNEL);
+            Err(SteerError::Refused(format!("This kernel is {}.{}; smartwire needs {major}.{minor} or newer.", is.0, is.1)))
+        }
+        (loaded, _) => loaded,
+    }
+}
+
+fn kernel_version() -> Option<(u32, u32)> {
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").ok()?;
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).filter_map(|n| n.parse().ok());
+    Some((numbers.next()?, numbers.next()?))
 }
 
 /// Puts back what was `seen`, after something went wrong; what can't be put back is left as it is.

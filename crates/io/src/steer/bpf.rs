@@ -308,3 +308,22 @@ pub(super) fn test_run(prog: &OwnedFd, frame: &[u8]) -> io::Result<(u32, Vec<u8>
     out.truncate(half(&a, 12) as usize);
     Ok((half(&a, 4), out))
 }
+
+/// Puts a program on the newer tc hook.
+#[cfg(test)]
+pub(super) fn tcx_attach(ifindex: u32, prog: &OwnedFd) -> io::Result<()> {
+    tcx(8, ifindex, prog)
+}
+
+/// Takes it off.
+#[cfg(test)]
+pub(super) fn tcx_detach(ifindex: u32, prog: &OwnedFd) -> io::Result<()> {
+    tcx(9, ifindex, prog)
+}
+
+#[cfg(test)]
+fn tcx(cmd: i32, ifindex: u32, prog: &OwnedFd) -> io::Result<()> {
+    let mut a = attr(&[], &[(0, ifindex), (4, prog.as_raw_fd() as u32), (8, TCX_INGRESS)]);
+    // SAFETY: no addresses are passed.
+    unsafe { call(cmd, &mut a) }.map(|_| ())
+}

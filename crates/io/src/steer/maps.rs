@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use super::bpf::{self, MapKind, Mapped, ProgInfo};
 use super::layout::{Bucket, Foreign, PortConfig, SubscriberWords, WirePage, ABI, COUNTERS, MAX_QUEUES, SLOTS};
-use super::{AttachOptions, SteerError};
+use super::{AttachOptions, Counters, SteerError};
 
 /// What the programs of all ports share, and which engine this process is to them.
 pub(super) struct Wire {
@@ -136,6 +136,31 @@ pub(super) fn port_config(info: &ProgInfo) -> Result<PortConfig, SteerError> {
     let mut config = PortConfig::default();
     bpf::map_lookup(&fd, &0u32, &mut config).map_err(|e| SteerError::kernel("read the BPF map sw_port", e))?;
     Ok(config)
+}
+
+/// The sum of all CPUs' counters.
+pub(super) fn counters(wire: &Wire) -> Counters {
+    let mut words = vec![0u64; COUNTERS * possible_cpus()];
+    if bpf::map_lookup(&wire.counters, &0u32, words.as_mut_slice()).is_err() {
+        return Counters::default();
+    }
+    let sum = |i: usize| words.iter().skip(i).step_by(COUNTERS).fold(0u64, |a, b| a.wrapping_add(*b));
+    Counters {
+        copper_frames: sum(0),
+        copper_bytes: sum(1),
+        claimed_frames: sum(2),
+        claimed_bytes: sum(3),
+        resets: sum(4),
+        oversize_frames: sum(5),
+        no_socket_frames: sum(6),
+    }
+}
+
+/// CPUs that the kernel keeps per-CPU values for.
+fn possible_cpus() -> usize {
+    let list = std::fs::read_to_string("/sys/devices/system/cpu/possible").unwrap_or_default();
+    let last = list.trim().rsplit([',', '-']).next().and_then(|n| n.parse::<usize>().ok());
+    last.map_or(1024, |n| n + 1)
 }
 
 fn by_name(info: &ProgInfo) -> Result<HashMap<String, OwnedFd>, SteerError> {

@@ -15,6 +15,17 @@
 //!
 //! The programs are attached over netlink and outlive the process, and so do the maps that they use: the heartbeat, the
 //! custody book, the counters. A restart finds them by id from the interfaces, no bpffs needed.
+//!
+//! In order, for one who runs an engine:
+//!
+//! 1. [`Steer::attach`]: from here on the ports are a copper wire.
+//! 2. Sockets on every receive queue of every port: AF_XDP ones go to [`Steer::register_xsk`], AF_PACKET ones get
+//!    [`Steer::socket_filter_fd`] before they are bound.
+//! 3. [`Heartbeat::claim`]: claimed frames come to the sockets. An AF_PACKET wire that is claimed without sockets drops
+//!    them, so not earlier.
+//! 4. [`CustodyBook::survivors`] of an earlier engine: reset both ends, [`CustodyBook::forget`] some seconds later.
+//! 5. [`Heartbeat::beat`] for as long as frames are really being handled; [`Beat::Lost`] means stop and touch nothing.
+//! 6. [`Heartbeat::release`] when no custody is left. The copper wire stays; [`Steer::unwire`] removes it.
 
 mod attach;
 mod book;
@@ -257,20 +268,7 @@ impl Steer {
 
     /// Frames and resets so far.
     pub fn counters(&self) -> Counters {
-        let mut words = vec![0u64; layout::COUNTERS * possible_cpus()];
-        if bpf::map_lookup(&self.wire.counters, &0u32, words.as_mut_slice()).is_err() {
-            return Counters::default();
-        }
-        let sum = |i: usize| words.iter().skip(i).step_by(layout::COUNTERS).fold(0u64, |a, b| a.wrapping_add(*b));
-        Counters {
-            copper_frames: sum(0),
-            copper_bytes: sum(1),
-            claimed_frames: sum(2),
-            claimed_bytes: sum(3),
-            resets: sum(4),
-            oversize_frames: sum(5),
-            no_socket_frames: sum(6),
-        }
+        maps::counters(&self.wire)
     }
 
     /// Takes the XDP programs off, leaving the copper wire.
@@ -288,11 +286,4 @@ impl Steer {
         let ifindex = crate::sys::if_index(ifname).map_err(|e| SteerError::Refused(e.to_string()))?;
         attach::inspect(ifindex)
     }
-}
-
-/// CPUs that the kernel keeps per-CPU values for.
-fn possible_cpus() -> usize {
-    let list = std::fs::read_to_string("/sys/devices/system/cpu/possible").unwrap_or_default();
-    let last = list.trim().rsplit([',', '-']).next().and_then(|n| n.parse::<usize>().ok());
-    last.map_or(1024, |n| n + 1)
 }

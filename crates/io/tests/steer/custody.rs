@@ -77,8 +77,8 @@ for c in (a, b):
 print(a.getsockname()[1], b.getsockname()[1])
 sys.stdin.readline()
 try:
-    a.sendall(b'more'); print('a', a.recv(5))
-except ConnectionResetError:
+    a.sendall(bytes(300_000)); print('a', a.recv(5))
+except (ConnectionResetError, BrokenPipeError):
     print('a reset')
 b.sendall(b'still'); print('b', b.recv(5).decode())
 ";
@@ -177,11 +177,11 @@ fn a_killed_engines_marked_flow_is_reset_at_both_ends_and_an_unmarked_one_never_
     let steer = attach(Mode::Packet);
     drop(steer);
     // Partial checksums first, then complete ones.
-    for offload in ["on", "off"] {
+    for (offload, modes) in [("on", &MODES[..]), ("off", &MODES[1..2])] {
         for host in ["phone", "server"] {
             lab.exec(host, &format!("ethtool -K eth0 tx {offload}"));
         }
-        for (mode, host) in MODES.into_iter().flat_map(|m| [(m, "10.9.0.2"), (m, "fd09::2")]) {
+        for (&mode, host) in modes.iter().flat_map(|m| [(m, "10.9.0.2"), (m, "fd09::2")]) {
             let at = format!("{mode:?} {host}, offloads {offload}");
             let mut phone = lab.raw("phone");
             let mut server = lab.python("server", ECHO);
@@ -201,7 +201,7 @@ fn a_killed_engines_marked_flow_is_reset_at_both_ends_and_an_unmarked_one_never_
         }
     }
     let steer = attach(Mode::Packet);
-    assert!(steer.counters().resets >= 24, "{:?}", steer.counters());
+    assert!(steer.counters().resets >= 16, "{:?}", steer.counters());
     assert!(steer.custody().survivors().count() >= 1);
 }
 

@@ -2,6 +2,7 @@
 
 use std::process::{Child, Command, Stdio};
 
+use smartwire_io::raw::RawSocket;
 use smartwire_io::sys;
 
 /// `wire` in the middle with ports `pa` and `pb`; `phone` and `server` at the ends, each with `eth0`.
@@ -60,9 +61,14 @@ impl Lab {
     }
 
     /// A raw socket on `eth0` of `host`.
-    pub fn raw(&self, host: &str) -> smartwire_io::raw::RawSocket {
+    pub fn raw(&self, host: &str) -> RawSocket {
+        self.raw_on(host, "eth0")
+    }
+
+    /// A raw socket on any interface of `host`.
+    pub fn raw_on(&self, host: &str, eth: &str) -> RawSocket {
         sys::enter_netns(&self.ns(host)).unwrap();
-        let socket = smartwire_io::raw::RawSocket::open("eth0").unwrap();
+        let socket = RawSocket::open(eth).unwrap();
         sys::enter_netns(&self.ns("wire")).unwrap();
         socket
     }

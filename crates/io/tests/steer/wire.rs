@@ -175,3 +175,37 @@ fn the_wire_opens_when_the_beat_stops_and_closes_with_the_next() {
 fn receive_now(socket: &mut smartwire_io::raw::RawSocket) -> bool {
     socket.recv(|_| ()).unwrap() > 0
 }
+
+#[test]
+fn two_pairs_form_one_wire_and_each_frame_stays_on_its_pair() {
+    let Some(lab) = Lab::new("pairs") else { return };
+    lab.pair("phone", "pc", "eth1");
+    lab.pair("server", "pd", "eth1");
+    let pairs = [("pa", "pb"), ("pc", "pd")].map(|(a, b)| (sys::if_index(a).unwrap(), sys::if_index(b).unwrap()));
+    let udp = up(false, |p| p).udp(1, 2).payload(b"u").build();
+    let tcp = up(true, |p| p).tcp(1, 2).payload(b"t").build();
+    for mode in MODES {
+        let steer = Steer::attach(&pairs, mode, &PATIENT).unwrap();
+        let mut engine = Engine::open(&steer, mode, &["pa", "pb", "pc", "pd"]);
+        for live in [false, true] {
+            if live {
+                steer.heartbeat().claim().unwrap();
+            }
+            for (n, eth) in ["eth0", "eth1"].into_iter().enumerate() {
+                for (side, from, to) in [(0, "phone", "server"), (1, "server", "phone")] {
+                    engine.seen.clear();
+                    let (mut tx, mut rx) = (lab.raw_on(from, eth), lab.raw_on(to, eth));
+                    tx.send(&[&udp, &tcp]).unwrap();
+                    while live && engine.seen.is_empty() {
+                        engine.turn();
+                    }
+                    let got = receive(&mut rx, 2, made_up);
+                    assert!(got.contains(&udp) && got.contains(&tcp), "{mode:?} {eth} from {from}, live: {live}");
+                    let port = n as u8 * 2 + side;
+                    assert_eq!(engine.seen, if live { vec![(port, tcp.clone())] } else { vec![] });
+                }
+            }
+        }
+        steer.heartbeat().release();
+    }
+}

@@ -100,6 +100,14 @@ fn someone_elses_programs_are_refused_with_the_command_that_removes_them() {
     assert!(Steer::inspect("p0").unwrap().foreign_tc);
     assert_eq!(Steer::inspect("p2").unwrap(), Attached::default(), "nothing half done");
     sh("tc filter del dev p0 ingress");
+    // Newer kernels have a second hook for tc programs, in front of the filters.
+    let code = [0xb7, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0x95, 0, 0, 0, 0, 0, 0, 0];
+    let theirs = bpf::prog_load(ProgKind::Tc, "theirs", &code).unwrap();
+    if bpf::tcx_attach(a, &theirs).is_ok() {
+        let said = refusal(&[(a, b)]);
+        assert!(said.contains("`bpftool net detach tcx_ingress dev p0`"), "{said}");
+        bpf::tcx_detach(a, &theirs).unwrap();
+    }
     // Their egress filter is none of our business, and their qdisc stays for it.
     sh("tc filter add dev p0 egress bpf bytecode '1,6 0 0 0' flowid 1:1");
     drop(Steer::attach(&[(a, b)], Mode::Packet, &PATIENT).unwrap());

@@ -7,7 +7,7 @@ use smartwire_packet::tcp::Flags;
 use smartwire_packet::{icmp, parse, proto, Encap, Refusal};
 
 use super::{Bench, PATIENT};
-use crate::steer::AttachOptions;
+use crate::steer::{bpf, maps, AttachOptions};
 
 fn ends(v6: bool) -> (IpAddr, IpAddr) {
     match v6 {
@@ -152,6 +152,13 @@ fn claims_nothing_without_a_live_engine_nor_frames_beyond_its_buffers() {
     bench.heartbeat.claim().unwrap();
     assert!(bench.claims(&frame(most)));
     assert!(!bench.claims(&frame(most + 1)));
+    let counted = maps::counters(&bench.wire);
+    assert_eq!((counted.oversize_frames, counted.no_socket_frames), (1, 0));
+    // Claimed twice, by XDP and by tc.
+    assert_eq!((counted.claimed_frames, counted.claimed_bytes), (2, 1200));
+    // What XDP should have taken and did not.
+    bpf::test_run(&bench.xdp[0].tc, &frame(most)).unwrap();
+    assert_eq!(maps::counters(&bench.wire).no_socket_frames, 1);
     bench.heartbeat.release();
     assert!(!bench.claims(&frame(0)), "after the release");
 }
