@@ -12,9 +12,13 @@ use crate::seq::Off;
 struct Found {
     /// Newest transmission among the segments delivered that were sent only once, and its round trip.
     newest: Option<(Now, u64)>,
+    /// Segments acknowledged cumulatively.
     segs: u32,
-    /// The segment at una had been sent more than once.
+    /// The first of them had been sent more than once; any of them had.
     head_retx: bool,
+    any_retx: bool,
+    /// The last of them had been, and when last.
+    last_retx: Option<Now>,
 }
 
 impl Sender {
@@ -47,11 +51,15 @@ impl Sender {
         if self.params.sack && !ack.sack.is_empty() {
             self.scoreboard(pool, now, ack.sack, &mut found, &mut out);
         }
+        // What begins at una can't be SACKed and not acknowledged, unless Y dropped it again.
+        let renege = self.q.head != NONE && pool.at(self.q.head).is(SACKED);
+        self.probe.reneging = renege.then(|| self.probe.reneging.unwrap_or(now));
         self.begin_judgement();
         self.judge(pool, now, ack, &found, &mut out);
         self.measure(now, &found, &mut out);
         self.react(now, ack.link_full, &mut out);
         self.grow(now, ack, &mut out);
+        self.note_blocked(pool, now);
         self.arm(pool);
         out
     }
@@ -78,6 +86,8 @@ impl Sender {
                 out.newly_acked += node.seq_len();
             }
             found.segs += 1;
+            found.any_retx |= node.is(RETX);
+            found.last_retx = node.is(RETX).then_some(node.xmit);
             if let Some(frame) = node.frame_to_free() {
                 freed(frame);
             }
@@ -92,8 +102,6 @@ impl Sender {
             self.q.trim_head(pool, by);
         }
         self.una = ack;
-        let renege = self.q.head != NONE && pool.at(self.q.head).is(SACKED);
-        self.probe.reneging = if renege { Some(self.probe.reneging.unwrap_or(now)) } else { None };
     }
 
     /// Marks what the blocks cover; a segment covered in part stays unSACKed.
@@ -186,9 +194,8 @@ impl Sender {
         }
         let progress = out.delivered() > 0;
         let dup = !self.params.sack && ack.pure && ack.ack == self.una && !out.advanced && !out.window_grew;
-        let answered = self.probe.count > 0 && matches!(self.probe.last, Some(p) if p.kind == ProbeKind::Zero);
-        if dup {
-            self.dup_bytes = self.reno_dup(pool, now, answered);
+        if dup && (self.probe.count == 0 || self.reno.dups > 0) {
+            self.dup_bytes = self.reno_dup(pool, now);
         }
         self.probe_outcome(ack, out);
         self.heard(now, progress);
@@ -196,7 +203,7 @@ impl Sender {
             self.rack_detect(pool, now);
         } else if out.advanced {
             self.reno_eifel(ack, found, out);
-            self.reno_advance(pool, now, found.segs);
+            self.reno_advance(pool, now, found.segs, found.last_retx);
         }
     }
 
@@ -249,10 +256,10 @@ impl Sender {
     /// RFC 8985 section 7.4: a probe that sent the highest segment again may have repaired a loss that nothing else shows.
     fn probe_outcome(&mut self, ack: &AckIn<'_>, out: &mut AckOut) {
         let Some(p) = self.probe.last else { return };
-        if ack.ack < p.end {
+        if ack.ack < p.end || p.kind == ProbeKind::Zero {
             return;
         }
-        if p.kind != ProbeKind::Highest {
+        if p.kind == ProbeKind::NewData {
             self.probe.last = None;
         } else if ack.ack > p.end {
             // Acknowledged, more was sent and acknowledged after it, and no duplicate was reported.
@@ -265,7 +272,8 @@ impl Sender {
     }
 
     fn measure(&mut self, now: Now, found: &Found, out: &mut AckOut) {
-        if let Some((xmit, rtt)) = found.newest {
+        // Without SACK a filled hole acknowledges what arrived long before: Karn's rule for the whole ACK.
+        if let Some((xmit, rtt)) = found.newest.filter(|_| self.params.sack || !found.any_retx) {
             if self.rtt.is_tainted(xmit) {
                 self.rtt.tainted_sample(now, rtt);
             } else {
@@ -367,6 +375,9 @@ impl Sender {
         self.recover = self.nxt;
         self.last_cut = now;
         self.blame_from = self.nxt;
+        // Once per window of data, and Y is told whatever the reason was (RFC 3168 section 6.1.2).
+        self.ecn_until = self.nxt + 1;
+        self.cwr = self.params.ecn;
         self.prr.start(flight);
         out.cut = true;
     }
@@ -374,9 +385,6 @@ impl Sender {
     /// Congestion marks, then growth.
     fn grow(&mut self, now: Now, ack: &AckIn<'_>, out: &mut AckOut) {
         if ack.ece && self.params.ecn && self.una >= self.ecn_until && !out.cut {
-            // Once per window of data (RFC 3168 section 6.1.2).
-            self.ecn_until = self.nxt;
-            self.cwr = true;
             self.cut(now, Cut::Ecn, 0, u32::MAX, out);
         }
         if !self.prr.active && out.delivered() > 0 {

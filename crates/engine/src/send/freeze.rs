@@ -17,7 +17,8 @@ impl Sender {
             una: self.una,
             window: self.right.saturating_sub(self.una).min(u64::from(u32::MAX)) as u32,
             srtt_us: us(self.rtt.smoothed()),
-            rttvar_us: us(self.rtt.var()),
+            // 0 would mean that nothing is known.
+            rttvar_us: us(self.rtt.var()).max(1),
             min_rtt_us: us(self.rtt.min()),
             cwnd: if self.prr.active { self.cc.ssthresh } else { self.cc.cwnd },
             ssthresh: self.cc.ssthresh,

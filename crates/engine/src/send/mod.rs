@@ -82,6 +82,7 @@ pub struct Sender {
     first_left: u8,
     first_open: bool,
     last_new: Option<Now>,
+    last_xmit: Now,
     resent_segs: u64,
     /// Within one call: bytes found lost, whether blame may follow, and what a duplicate ACK without SACK stands for.
     lost_found: u32,
@@ -124,6 +125,7 @@ impl Sender {
             first_left: 0,
             first_open: false,
             last_new: None,
+            last_xmit: Now(0),
             resent_segs: 0,
             lost_found: 0,
             blamed: false,

@@ -4,6 +4,7 @@
 //! limited transmit before the third, and the inflation of the window after it.
 
 use super::queue::{LOST, NONE, RETX};
+use super::rack::BURST_NS;
 use super::{SegPool, Sender};
 use crate::api::Now;
 
@@ -13,9 +14,6 @@ const DUP_THRESH: u32 = 3;
 pub(super) struct NewReno {
     /// Duplicate ACKs that stand for segments beyond una.
     pub dups: u32,
-    /// The silence before was answered: all that was outstanding then may be gone, so recovery goes by two segments an
-    /// ACK instead of one.
-    pub blackout: bool,
 }
 
 impl Sender {
@@ -28,15 +26,9 @@ impl Sender {
         }
     }
 
-    /// A duplicate ACK (RFC 5681 section 2). Returns the bytes that it stands for.
-    pub(super) fn reno_dup(&mut self, pool: &mut SegPool, now: Now, answered: bool) -> u32 {
+    /// A duplicate ACK (RFC 5681 section 2) that is not the answer to a probe. Returns the bytes that it stands for.
+    pub(super) fn reno_dup(&mut self, pool: &mut SegPool, now: Now) -> u32 {
         if self.q.head == NONE || self.nxt == self.una {
-            return 0;
-        }
-        if answered {
-            // The answer to an empty probe: the segment at una is not there.
-            self.reno.blackout = true;
-            self.reno_lose_head(pool, now);
             return 0;
         }
         let before = self.reno_out();
@@ -45,24 +37,28 @@ impl Sender {
         if self.reno.dups >= DUP_THRESH && !self.recovering {
             self.reno_lose_head(pool, now);
         }
-        self.reno_out() - before
+        self.reno_out().saturating_sub(before)
     }
 
-    /// una advanced by `segs` segments.
-    pub(super) fn reno_advance(&mut self, pool: &mut SegPool, now: Now, segs: u32) {
-        if !self.recovering || self.una >= self.recover {
+    /// una advanced by `segs` segments, the last of which had been sent again at `last_retx`, if it was.
+    pub(super) fn reno_advance(&mut self, pool: &mut SegPool, now: Now, segs: u32, last_retx: Option<Now>) {
+        let nothing_beyond = self.reno.dups == 0;
+        if self.recovering && self.una < self.recover {
+            // Partial ACK, RFC 6582 section 3.2 step 3: the next hole begins at una.
+            self.reno.dups = self.reno.dups.saturating_sub(segs.saturating_sub(1));
+            self.reno_lose_head(pool, now);
+        } else {
             self.reno.dups = 0;
-            self.reno.blackout = false;
-            return;
         }
-        // Partial ACK, RFC 6582 section 3.2 step 3: the next hole begins at una.
-        self.reno.dups = self.reno.dups.saturating_sub(segs.saturating_sub(1));
-        self.reno_lose_head(pool, now);
-        if self.reno.blackout && self.q.head != NONE {
-            let second = pool.at(self.q.head).next;
-            if second != NONE && pool.at(second).start < self.recover {
-                self.reno_lose(pool, now, second);
+        // A retransmission arrived, nothing after it had, and no duplicate ACK ever spoke of more: all that was sent
+        // before it is gone. Without this an outage would be repaired at one hole per round trip.
+        let Some(arrived) = last_retx.filter(|at| now.since(*at) + BURST_NS >= self.rtt.min()) else { return };
+        while nothing_beyond && self.q.flight_head != NONE {
+            let oldest = self.q.flight_head;
+            if pool.at(oldest).xmit >= arrived {
+                break;
             }
+            self.mark_lost(pool, oldest);
         }
     }
 

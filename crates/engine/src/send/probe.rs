@@ -6,7 +6,7 @@
 
 use super::queue::{LOST, NONE, SACKED};
 use super::types::{ProbeKind, SegId, Xmit, XmitKind};
-use super::{AckOut, SegPool, Sender};
+use super::{SegPool, Sender};
 use crate::api::Now;
 use crate::seq::Off;
 
@@ -46,13 +46,15 @@ pub(super) struct Probe {
     pub size_doubt: u8,
     /// Closed-window probes in a row.
     pub persist: u32,
+    /// Since when Y's window has been too small for the next segment, as far as noticed.
+    pub blocked: Option<Now>,
     /// Since when the first segment has been both SACKed and not acknowledged: Y reneged (RFC 2018 section 8).
     pub reneging: Option<Now>,
 }
 
 impl Sender {
     /// The probe timeout, ns, without backoff.
-    fn pto(&self) -> u64 {
+    pub(super) fn pto(&self) -> u64 {
         let srtt = self.rtt.smoothed().min(SRTT_LIMIT_NS);
         if srtt == 0 {
             return BLIND_NS;
@@ -71,19 +73,33 @@ impl Sender {
             if self.q.unsent == NONE || pool.at(self.q.unsent).end() <= self.right {
                 p.deadline = None;
                 p.persist = 0;
+                p.blocked = None;
                 return;
             }
             let base = (2 * self.rtt.smoothed()).clamp(PERSIST_NS, SRTT_LIMIT_NS);
-            p.deadline = Some(p.base.after_ns((base << p.persist.min(20)).min(CAP_NS)));
+            p.deadline = Some(match p.blocked {
+                Some(since) => since.after_ns((base << p.persist.min(20)).min(CAP_NS)),
+                // Nobody has looked at the clock since: the timer does, and begins the interval.
+                None => Now(0),
+            });
             return;
         }
         let pto = self.pto();
         let p = &mut self.probe;
+        p.blocked = None;
         let mut deadline = p.base.after_ns((pto << p.count.min(20)).min(CAP_NS));
         if let Some(since) = p.reneging {
             deadline = deadline.min(since.after_ns(pto));
         }
         p.deadline = Some(deadline);
+    }
+
+    /// Notes when a window that is too small for the next segment began to be so.
+    pub(super) fn note_blocked(&mut self, pool: &SegPool, now: Now) {
+        let unsent = self.q.unsent;
+        if self.una == self.nxt && unsent != NONE && pool.at(unsent).end() > self.right {
+            self.probe.blocked.get_or_insert(now);
+        }
     }
 
     /// Y was heard; `progress`: something was newly delivered.
@@ -102,16 +118,21 @@ impl Sender {
         // Alive, and nothing new arrived: what was lost is asked for by a segment that RACK can learn from.
         p.count = 0;
         p.base = now;
-        if let Some(Outstanding { kind: ProbeKind::Zero, .. }) = p.last.take() {
-            p.size_doubt = p.size_doubt.saturating_add(1);
-            if self.params.sack {
+        match p.last.take() {
+            Some(Outstanding { kind: ProbeKind::Zero, .. }) => {
+                p.size_doubt = p.size_doubt.saturating_add(1);
                 p.due = Some(ProbeKind::Highest);
             }
+            // Without SACK the answer says no more than that the segment at una is missing.
+            Some(Outstanding { kind: ProbeKind::NewData, .. }) if !self.params.sack => {
+                p.due = Some(ProbeKind::Highest);
+            }
+            _ => {}
         }
     }
 
     /// The probe clock ran out.
-    pub(super) fn probe_timer(&mut self, pool: &mut SegPool, now: Now, out: &mut AckOut) {
+    pub(super) fn probe_timer(&mut self, pool: &mut SegPool, now: Now) {
         if self.una == self.nxt {
             self.persist_timer(pool, now);
             return;
@@ -120,11 +141,17 @@ impl Sender {
             let before = self.q.lost;
             self.q.unsack_all(pool);
             self.sack_seen = [(0, 0); 4];
-            out.lost += self.q.lost - before;
+            self.probe.reneging = None;
+            // Nobody's fault but Y's: recovery without blame.
+            self.lost_found += self.q.lost - before;
         }
         let fits = self.q.unsent != NONE && pool.at(self.q.unsent).end() <= self.right;
         let empty = (self.probe.count % 2 == 1) == self.params.sack;
-        self.probe.due = Some(if fits {
+        // The hole at una may be held back by a flight that is not there any more.
+        let hole = !self.params.sack && self.q.lost_head != NONE && self.q.lost_head == self.q.head;
+        self.probe.due = Some(if hole {
+            ProbeKind::Highest
+        } else if fits {
             ProbeKind::NewData
         } else if empty || self.right <= self.una {
             ProbeKind::Zero
@@ -138,19 +165,20 @@ impl Sender {
     /// The first segment has been SACKed but not acknowledged for a round trip: Y dropped it after all.
     fn reneged(&self, pool: &SegPool, now: Now) -> bool {
         let head_sacked = self.q.head != NONE && pool.at(self.q.head).is(SACKED);
-        head_sacked && self.probe.reneging.is_some_and(|since| now.since(since) >= self.rtt.smoothed())
+        head_sacked && self.probe.reneging.is_some_and(|since| now.since(since) >= self.pto())
     }
 
     fn persist_timer(&mut self, pool: &mut SegPool, now: Now) {
-        self.probe.base = now;
-        self.probe.persist += 1;
+        let first_look = self.probe.blocked.is_none();
+        self.probe.blocked = Some(now);
         let id = self.q.unsent;
-        if id == NONE {
+        if first_look || id == NONE {
             return;
         }
+        self.probe.persist += 1;
         let room = self.right.saturating_sub(self.nxt);
-        let len = pool.at(id).len;
-        if room > 0 && room < u64::from(len) && self.q.cut(pool, id, room as u16).is_ok() {
+        let (len, seq_len) = (pool.at(id).len, pool.at(id).seq_len());
+        if room > 0 && room < u64::from(seq_len) && self.q.cut(pool, id, len.min(room as u16)).is_ok() {
             // The window is open, but has stayed below the next segment for a persist interval (invariant I3).
             return;
         }

@@ -415,12 +415,12 @@ impl Queue {
         *account -= by;
     }
 
-    /// Cuts a segment that is not SACKed in two, the first of `at` payload bytes. Both keep the state and the place in
-    /// every list; the frame is released with the second.
+    /// Cuts a segment that is not SACKed in two, the first of `at` payload bytes; all of them, to leave a FIN alone. Both
+    /// keep the state and the place in every list; the frame is released with the second.
     pub fn cut(&mut self, pool: &mut SegPool, id: u32, at: u16) -> Result<(), Full> {
         let new = pool.take().ok_or(Full)?;
         let n = pool.at_mut(id);
-        debug_assert!(at > 0 && at < n.len && !n.is(SACKED));
+        debug_assert!(at > 0 && u32::from(at) < n.seq_len() && !n.is(SACKED));
         let mut second = *n;
         second.start += u64::from(at);
         second.len -= at;

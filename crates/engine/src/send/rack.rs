@@ -14,6 +14,8 @@ const DUP_THRESH: u32 = 3;
 const SMALL_OVERTAKES_NS: u64 = 50_000_000;
 /// Nothing waits longer than this for reordering, however much was learned, ns.
 const LEARNED_LIMIT_NS: u64 = 300_000_000;
+/// Segments sent in one instant are told apart by 1 ns each: so much a round trip may seem too short, ns.
+pub(super) const BURST_NS: u64 = 10_000;
 /// Segments still waiting that one pass looks at.
 const LOOK: u32 = 32;
 
@@ -73,7 +75,7 @@ impl Rack {
         let rtt = now.since(n.xmit);
         // An ACK sooner than the least round trip is for the earlier transmission (RFC 8985 section 6.2 step 2). The
         // test by echoed timestamps is not made: timestamps sent here are ratcheted, not our own clock.
-        let ambiguous = n.is(RETX) && rtt < min_rtt;
+        let ambiguous = n.is(RETX) && rtt + BURST_NS < min_rtt;
         if n.end() <= self.fack_before && !n.is(RETX) {
             // Sent once, and something sent after it was known delivered before this ACK: section 6.2 step 3.
             self.reordering_seen = true;

@@ -30,7 +30,9 @@ impl Sender {
             return None;
         }
         let flight = self.in_flight();
-        if flight > 0 && flight + len > self.cc.cwnd {
+        // Without SACK the flight is a guess: the hole at una never waits for it (RFC 6582 section 3.2 step 3).
+        let hole = lost != NONE && !self.params.sack && lost == self.q.head;
+        if flight > 0 && flight + len > self.cc.cwnd && !hole {
             return None;
         }
         let kind = if lost != NONE { XmitKind::Retransmit } else { XmitKind::New };
@@ -104,8 +106,10 @@ impl Sender {
     fn fly(&mut self, pool: &mut SegPool, now: Now, id: u32) {
         self.q.unlink(pool, id);
         let flight = self.q.flight;
+        // Each later than the one before, also within one instant: RACK goes by the order.
+        self.last_xmit = Now(now.0.max(self.last_xmit.0 + 1));
         let n = pool.at_mut(id);
-        n.xmit = now;
+        n.xmit = self.last_xmit;
         self.rate.stamp(now, n, flight);
         let len = n.seq_len();
         self.q.fly(pool, id);
@@ -125,7 +129,7 @@ impl Sender {
             self.rack_detect(pool, now);
         }
         if self.probe.deadline.is_some_and(|d| d <= now) {
-            self.probe_timer(pool, now, &mut out);
+            self.probe_timer(pool, now);
         }
         self.react(now, link_full, &mut out);
         self.arm(pool);
@@ -140,9 +144,11 @@ impl Sender {
         }
     }
 
-    /// Another flow of the same subscriber heard from Y's side: if this one is silent and backing off, it probes now.
+    /// Another flow of the same subscriber heard from Y's side: if this one is silent and backing off, it probes now, but
+    /// no more often than it would without backing off.
     pub fn path_alive(&mut self, now: Now) {
-        if self.probe.count >= 2 && self.nxt > self.una && self.probe.due.is_none() {
+        let rested = now.since(self.probe.base) >= self.pto();
+        if self.probe.count >= 2 && self.nxt > self.una && self.probe.due.is_none() && rested {
             self.probe.count = 1;
             self.probe.deadline = Some(now);
         }
