@@ -37,25 +37,32 @@ def test_goodput_counts_the_bins_between_two_moments():
     assert goodput_mbps(transfers, 0.0, 2.0) == pytest.approx(5.0)
 
 
-def test_the_custody_share_is_the_worse_of_two_views():
+def test_the_custody_share_is_of_what_arrived():
     assert outcome({}).custody_share is None, "a bridge counts nothing"
-    assert outcome({"accepted_bytes": 1000}).custody_share == 1.0
-    assert outcome({"accepted_bytes": 900, "not_optimized_bytes": 100}).custody_share == 0.9
-    assert outcome({"accepted_bytes": 500}).custody_share == 0.5, "bytes that went around the wire count too"
+    assert outcome({"delivered_bytes": 1000}).custody_share == 1.0
+    assert outcome({"delivered_bytes": 500}).custody_share == 0.5, "bytes that went around the wire count too"
+    assert outcome({"delivered_bytes": 1200}).custody_share == 1.0, "what a kernel still buffers is no more than all"
+
+
+def test_an_upload_counts_as_far_as_the_server_received_it():
+    served = {"peer": "10.1.0.1", "port": 7, "bytes": 400, "retransmitted_segments": 0}
+    o = outcome({"delivered_bytes": 400}, kind="put", local_port=7, size=0)
+    o.served.append(served)
+    assert (o.payload, o.custody_share) == (400, 1.0)
 
 
 def test_a_run_below_95_percent_of_custody_has_failed():
-    assert check_custody(outcome({"accepted_bytes": 950})) is None
-    assert "94.0%" in check_custody(outcome({"accepted_bytes": 940}))
-    assert "under custody" in check_custody(outcome({"accepted_bytes": 0}))
+    assert check_custody(outcome({"delivered_bytes": 950})) is None
+    assert "94.0%" in check_custody(outcome({"delivered_bytes": 940}))
+    assert "under custody" in check_custody(outcome({"delivered_bytes": 0}))
 
 
 def test_a_wrong_byte_or_an_error_is_told_before_the_custody():
-    bad = outcome({"accepted_bytes": 1000}, intact=False, wrong_at=77)
+    bad = outcome({"delivered_bytes": 1000}, intact=False, wrong_at=77)
     assert "a wrong byte at or after 77" in check_custody(bad)
-    reset = outcome({"accepted_bytes": 1000}, intact=False, error="Connection reset by peer")
+    reset = outcome({"delivered_bytes": 1000}, intact=False, error="Connection reset by peer")
     assert "Connection reset by peer" in check_custody(reset)
-    short = outcome({"accepted_bytes": 1000}, received=10, intact=False)
+    short = outcome({"delivered_bytes": 1000}, received=10, intact=False)
     assert "10 of 1,000 bytes arrived" in check_custody(short)
 
 

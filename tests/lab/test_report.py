@@ -16,7 +16,7 @@ from smartwire.report.svg import Axis, Plot
 
 def outcome(mode: str, transfers: list[dict], rtt_s: float = 0.1, share: float = 1.0) -> Outcome:
     received = sum(t["received"] for t in transfers)
-    wire = {"accepted_bytes": int(received * share)} if mode == d.WITH else {}
+    wire = {"delivered_bytes": int(received * share)} if mode == d.WITH else {}
     probe = {"kind": "probe", "label": "echo", "rtt": [[i * 0.02, rtt_s] for i in range(600)]}
     return Outcome(mode, [*transfers, probe], [], {}, {}, wire)
 

@@ -40,77 +40,78 @@ def datagrams(kind: socket.AddressFamily, address: str, port: int) -> socket.soc
     return sock
 
 
-async def get(sock: socket.socket, size: int, seed: int) -> int:
-    """Sends ``size`` bytes and the end of the stream; returns how many were handed to the kernel."""
-    loop, offset = asyncio.get_running_loop(), 0
-    while size == 0 or offset < size:
-        length = CHUNK if size == 0 else min(CHUNK, size - offset)
-        await loop.sock_sendall(sock, slice_at(seed, offset, length))
-        offset += length
-    sock.shutdown(socket.SHUT_WR)
-    while await loop.sock_recv(sock, 4096):  # until the client has closed: only then is all of it delivered
-        pass
-    return offset
+class Connection:
+    """One connection and how much payload it moved, however it ends."""
 
+    def __init__(self, sock: socket.socket) -> None:
+        self.sock = sock
+        self.loop = asyncio.get_running_loop()
+        self.moved = 0
 
-async def http(sock: socket.socket, line: bytes) -> int:
-    """Answers ``GET /BYTES`` for curl and browsers: sends the header, returns the number of bytes that must follow."""
-    wanted = line.split()[1].lstrip(b"/").decode()
-    size = int(wanted) if wanted.isdigit() else 0
-    status = "200 OK" if size else "404 Ask for /BYTES, for example /10000000"
-    head = f"HTTP/1.0 {status}\r\nContent-Length: {size}\r\nContent-Type: application/octet-stream\r\n\r\n"
-    await asyncio.get_running_loop().sock_sendall(sock, head.encode())
-    if not size:
-        raise ValueError(status)
-    return size
+    async def answer(self, peer: tuple) -> None:
+        """Answers the request and reports."""
+        error = None
+        try:
+            line, _, rest = (await self.loop.sock_recv(self.sock, 4096)).partition(b"\n")
+            if line.startswith(b"GET /"):
+                await self.http(line)
+            else:
+                verb, size, seed = line.decode().split()
+                await {"get": self.get, "put": self.put, "ping": self.ping}[verb](int(size), int(seed), rest)
+        except (OSError, ValueError, KeyError) as problem:
+            error = getattr(problem, "strerror", None) or str(problem)
+        report = {"peer": peer[0], "port": peer[1], "bytes": self.moved, "error": error}
+        report["retransmitted_segments"] = retransmitted(self.sock)
+        self.sock.close()
+        print(json.dumps(report), flush=True)
 
+    async def get(self, size: int, seed: int, rest: bytes = b"") -> None:
+        """Sends ``size`` bytes and the end of the stream."""
+        while size == 0 or self.moved < size:
+            length = CHUNK if size == 0 else min(CHUNK, size - self.moved)
+            await self.loop.sock_sendall(self.sock, slice_at(seed, self.moved, length))
+            self.moved += length
+        self.sock.shutdown(socket.SHUT_WR)
+        while await self.loop.sock_recv(self.sock, 4096):  # until the client has closed: only then all is delivered
+            pass
 
-async def put(sock: socket.socket, rest: bytes, size: int, seed: int) -> int:
-    """Receives and checks ``size`` bytes (0: all that come), says whether they were right."""
-    loop, checker, buffer = asyncio.get_running_loop(), Checker(seed), bytearray(CHUNK)
-    checker.feed(rest)
-    while size == 0 or checker.received < size:
-        count = await loop.sock_recv_into(sock, buffer)
-        if not count:
-            break
-        checker.feed(memoryview(buffer)[:count])
-    right = checker.wrong_at is None and (size == 0 or checker.received == size)
-    await loop.sock_sendall(sock, b"OK\n" if right else f"BAD {checker.wrong_at}\n".encode())
-    sock.shutdown(socket.SHUT_WR)
-    return checker.received
+    async def http(self, line: bytes) -> None:
+        """Answers ``GET /BYTES`` of curl and browsers."""
+        wanted = line.split()[1].lstrip(b"/").decode()
+        size = int(wanted) if wanted.isdigit() else 0
+        status = "200 OK" if size else "404 Ask for /BYTES, for example /10000000"
+        head = f"HTTP/1.0 {status}\r\nContent-Length: {size}\r\nContent-Type: application/octet-stream\r\n\r\n"
+        await self.loop.sock_sendall(self.sock, head.encode())
+        if size:
+            await self.get(size, 1)
 
+    async def put(self, size: int, seed: int, rest: bytes) -> None:
+        """Receives and checks ``size`` bytes (0: all that come), says whether they were right."""
+        checker, buffer = Checker(seed), bytearray(CHUNK)
+        checker.feed(rest)
+        self.moved = checker.received
+        while size == 0 or checker.received < size:
+            count = await self.loop.sock_recv_into(self.sock, buffer)
+            if not count:
+                break
+            checker.feed(memoryview(buffer)[:count])
+            self.moved = checker.received
+        right = checker.wrong_at is None and (size == 0 or checker.received == size)
+        await self.loop.sock_sendall(self.sock, b"OK\n" if right else f"BAD {checker.wrong_at}\n".encode())
+        self.sock.shutdown(socket.SHUT_WR)
 
-def ping(sock: socket.socket, rest: bytes) -> int:
-    """Sends every byte back, from a thread that blocks: an event loop would add its own time to each."""
-    sock.setblocking(True)
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    count = 0
-    while data := rest or sock.recv(64):
-        sock.sendall(data)
-        count, rest = count + len(data), b""
-    return count
+    async def ping(self, size: int, seed: int, rest: bytes) -> None:
+        """Sends every byte back, from a thread that blocks: an event loop would add its own time to each."""
 
+        def echo(data: bytes) -> None:
+            self.sock.setblocking(True)
+            self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            while data := data or self.sock.recv(64):
+                self.sock.sendall(data)
+                self.moved += len(data)
+                data = b""
 
-async def answer(sock: socket.socket, peer: tuple) -> None:
-    """Answers one connection and reports it."""
-    moved, error = 0, None
-    try:
-        line, _, rest = (await asyncio.get_running_loop().sock_recv(sock, 4096)).partition(b"\n")
-        if line.startswith(b"GET /"):
-            verb, size, seed = "get", str(await http(sock, line)), "1"
-        else:
-            verb, size, seed = line.decode().split()
-        if verb == "get":
-            moved = await get(sock, int(size), int(seed))
-        elif verb == "put":
-            moved = await put(sock, rest, int(size), int(seed))
-        else:
-            moved = await asyncio.to_thread(ping, sock, rest)
-    except (OSError, ValueError) as problem:
-        error = getattr(problem, "strerror", None) or str(problem)
-    report = {"peer": peer[0], "port": peer[1], "bytes": moved, "retransmitted_segments": retransmitted(sock)}
-    sock.close()
-    print(json.dumps(report | {"error": error}), flush=True)
+        await asyncio.to_thread(echo, rest)
 
 
 async def serve() -> None:
@@ -121,7 +122,7 @@ async def serve() -> None:
     async def accept(listener: socket.socket) -> None:
         while True:
             sock, peer = await loop.sock_accept(listener)
-            task = asyncio.create_task(answer(sock, peer))
+            task = asyncio.create_task(Connection(sock).answer(peer))
             answers.add(task)
             task.add_done_callback(answers.discard)
 

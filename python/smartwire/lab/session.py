@@ -66,25 +66,29 @@ class Outcome:
             if not r["intact"]:
                 wrong = f"a wrong byte at or after {r['wrong_at']:,}" if r["wrong_at"] is not None else None
                 why = r["error"] or wrong or f"{r['received']:,} of {r['size']:,} bytes arrived"
-                return f"{r['kind']} {r['label']} of {r['source']}: {why}"
+                told = f" (the wire: {self.reasons})" if self.reasons else ""
+                return f"{r['kind']} {r['label']} of {r['source']}: {why}{told}"
         return ""
 
     @property
     def payload(self) -> int:
-        """TCP payload bytes that the endpoints saw."""
-        return sum(r["received"] for r in self.transfers)
+        """TCP payload bytes that arrived at their receiving ends."""
+        at_server = {(s["peer"], s["port"]): s["bytes"] for s in self.served}
+        return sum(at_server.get((r["source"], r["local_port"]), 0) if r["kind"] == "put" else r["received"]
+                   for r in self.transfers)  # fmt: skip
 
     @property
     def custody_share(self) -> float | None:
-        """Share of TCP payload that the wire took into custody; None where no wire counts it.
-
-        Against what the endpoints saw and against what the wire saw, whichever is worse.
-        """
-        if "accepted_bytes" not in self.wire:
+        """Share of the payload that arrived which the wire delivered under custody; None where no wire counts it."""
+        if "delivered_bytes" not in self.wire:
             return None
-        held = self.wire["accepted_bytes"]
-        seen = held + self.wire.get("not_optimized_bytes", 0)
-        return min(1.0, held / max(1, seen), held / max(1, self.payload))
+        return min(1.0, self.wire["delivered_bytes"] / max(1, self.payload))
+
+    @property
+    def reasons(self) -> str:
+        """Why the wire left connections alone, stopped optimizing them, or reset them, with counts."""
+        told = {k: v for k, v in self.wire.items() if v and (k.startswith(("refused.", "stopped.")) or k == "resets")}
+        return ", ".join(f"{k} {v}" for k, v in told.items())
 
     @property
     def retransmitted_segments(self) -> int:
@@ -240,10 +244,11 @@ class Session:
 
 
 def check_custody(outcome: Outcome) -> str | None:
-    """Why a run does not count: a byte was wrong, or too little was under custody; None if it counts."""
+    """Why a run proves nothing: a byte was wrong, or too little was under custody; None if it does."""
     if not outcome.intact:
         return outcome.broken
     share = outcome.custody_share
     if share is not None and share < CUSTODY_BOUND:
-        return f"only {share:.1%} of the TCP payload was under custody (at least {CUSTODY_BOUND:.0%} is needed)"
+        told = f"; the wire: {outcome.reasons}" if outcome.reasons else ""
+        return f"only {share:.1%} of the TCP payload was under custody, and {CUSTODY_BOUND:.0%} is needed{told}"
     return None
