@@ -22,6 +22,8 @@ from smartwire.lab.plan import CHUNK, ECHO_PORT, PORT, SINK_PORT, Result, Transf
 TCP_WINDOW_CLAMP = 10
 IPPROTO_MPTCP = 262
 TICK_S = 0.5
+REST_S = 0.5
+"""Before each request of "rest"."""
 DATAGRAM = 1200
 
 
@@ -76,14 +78,15 @@ class Client:
             sock.bind((want.source, 0))
             await connect(sock, (want.target, PORT))
             result.connected, result.local_port = self.now(), sock.getsockname()[1]
-            carry = {"get": self.get, "put": self.put, "ping": self.ping}[want.kind]
+            carry = {"get": self.get, "put": self.put, "ping": self.ping, "rest": self.ping}[want.kind]
             limit = None if want.stop is None else max(0.001, want.stop - self.now())
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(carry(sock, want, result), limit)
         except OSError as problem:
             result.error = problem.strerror or str(problem)
         finally:
-            result.finished = self.now() if result.error is None else None
+            result.ended = self.now()
+            result.finished = result.ended if result.error is None else None
             result.retransmitted_segments = retransmitted(sock)
             sock.close()
         return result
@@ -122,6 +125,7 @@ class Client:
             sock.setblocking(True)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             for _ in range(want.size):
+                time.sleep(REST_S if want.kind == "rest" else 0)
                 began = time.perf_counter()
                 sock.sendall(b"x")
                 if sock.recv(1) != b"x":

@@ -24,7 +24,8 @@ class Transfer:
     """A transfer over one connection.
 
     Attributes:
-        kind: "get" (download), "put" (upload), or "ping" (one-byte requests, one after the other).
+        kind: "get" (download), "put" (upload), "ping" (one-byte requests, one after the other), or "rest" (the same
+            with a pause of 0.5 s before each: mostly idle).
         size: bytes, or requests; 0: until ``stop``.
         start, stop: when; ``stop`` None: when the size is reached.
         source, target: addresses of the phone and the server.
@@ -59,6 +60,9 @@ class Result:
     connected: float | None = None
     first_byte: float | None = None
     finished: float | None = None
+    """When it had done what was asked."""
+    ended: float = 0.0
+    """When the connection was over, for better or worse."""
     received: int = 0
     """Payload bytes that arrived; of an upload, those that were sent."""
     wrong_at: int | None = None

@@ -19,6 +19,8 @@ from smartwire.lab.radiolog import RadioLog
 CUSTODY_BOUND = 0.95
 """A run in which less of the TCP payload was delivered under custody has failed: it did not test the optimizer."""
 
+TCP_KINDS = ("get", "put", "ping", "rest")
+
 Action = tuple[float, Callable[[], object]]
 """Something to do at a moment of the plan, seconds since its epoch."""
 
@@ -47,7 +49,7 @@ class Outcome:
     @property
     def transfers(self) -> list[dict]:
         """All TCP transfers."""
-        return [r for r in self.results if r["kind"] in ("get", "put", "ping")]
+        return [r for r in self.results if r["kind"] in TCP_KINDS]
 
     @property
     def probe(self) -> list[tuple[float, float | None]]:
@@ -181,7 +183,7 @@ class Session:
                 process.send({"epoch": epoch})
             results = self._follow(clients["client"], epoch, seconds + patience, sorted(actions, key=lambda a: a[0]),
                                    on_tick)  # fmt: skip
-            served = self._served(sum(r["kind"] in ("get", "put", "ping") for r in results))
+            served = self._served(sum(r["kind"] in TCP_KINDS for r in results))
             after = self.middle.counters()
             counted = {key: process.stop()[-1] for key, process in emulators.items()}
         except IndexError:
