@@ -38,8 +38,16 @@ class Radio:
     core_up: dict[str, Any] = field(default_factory=internet)
 
     def but(self, **changes: Any) -> Radio:
-        """The same with changes, to both directions of the radio."""
-        return replace(self, down=self.down | changes, up=self.up | changes)
+        """The same with changes to both directions of the radio."""
+        return self.but_down(**changes).but_up(**changes)
+
+    def but_down(self, **changes: Any) -> Radio:
+        """The same with changes to the direction towards the phone."""
+        return replace(self, down=self.down | changes)
+
+    def but_up(self, **changes: Any) -> Radio:
+        """The same with changes to the direction from the phone."""
+        return replace(self, up=self.up | changes)
 
     def with_internet(self, rtt_ms: float) -> Radio:
         """The same with another internet round trip, ms."""

@@ -26,9 +26,9 @@ def freeze(trial: Trial) -> None:
 def one(trial: Trial, session: Session, version: int, title: str, down: bool, up: bool, length: float) -> None:
     """One bulk download with one freeze in it."""
     stop = BEFORE_S + length + AFTER_S
-    frozen = {"freezes": [[BEFORE_S * 1e3, length * 1e3]]}
-    radio = session.radio
-    radio = type(radio)(radio.name, radio.down | (frozen if down else {}), radio.up | (frozen if up else {}))
+    freezes = [[BEFORE_S * 1e3, length * 1e3]]
+    assert session.radio
+    radio = session.radio.but_down(freezes=freezes if down else []).but_up(freezes=freezes if up else [])
     counters: list[dict] = []
     looks = [(moment, lambda: counters.append(session.middle.counters()))
              for moment in (BEFORE_S + QUIET_S, BEFORE_S + length - 0.2)]  # fmt: skip

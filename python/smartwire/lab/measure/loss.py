@@ -59,8 +59,8 @@ def congestion(trial: Trial) -> None:
     """A policer, and a short buffer behind a tenfold rate step."""
     seconds = 8.0 if trial.quick else 20.0
     half = START_S + seconds / 2
-    policed = constant(20).but(policer={"mbps": 5.0, "bucket_bytes": 30_000})
-    step = constant(20, queue_bytes=64_000).but(rate={"steps": [[0.0, 20.0], [half * 1e3, 2.0]]})
+    policed = constant(20).but_down(policer={"mbps": 5.0, "bucket_bytes": 30_000})
+    step = constant(20, queue_bytes=64_000).but_down(rate={"steps": [[0.0, 20.0], [half * 1e3, 2.0]]})
     cases = (("policer", policed, 5.0), ("rate step", step, (20.0 + 2.0) / 2))
     with trial.sessions(constant(20), CUBIC, SMARTWIRE) as sessions:
         for version in trial.versions:
@@ -75,7 +75,7 @@ def congestion(trial: Trial) -> None:
 def first_loss(trial: Trial) -> None:
     """The first 10 data frames of each connection that reach the radio are lost, retransmissions counted."""
     clean = constant(20)
-    lossy = clean.but(first_loss={"frames": 10})
+    lossy = clean.but_down(first_loss={"frames": 10})
     count = 3 if trial.quick else 11
     with trial.sessions(clean, CUBIC, SMARTWIRE) as sessions:
         for version in trial.versions:
