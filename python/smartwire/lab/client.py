@@ -19,7 +19,7 @@ from dataclasses import asdict
 from smartwire.lab.content import Checker, slice_at
 from smartwire.lab.plan import CHUNK, ECHO_PORT, PORT, SINK_PORT, Result, Transfer, family, retransmitted
 
-TCP_WINDOW_CLAMP = 10
+TCP_WINDOW_CLAMP, TCP_FASTOPEN_CONNECT = 10, 30
 IPPROTO_MPTCP = 262
 TICK_S = 0.5
 REST_S = 0.5
@@ -75,6 +75,8 @@ class Client:
         if want.window:
             sock.setsockopt(socket.IPPROTO_TCP, TCP_WINDOW_CLAMP, want.window)
         try:
+            if want.tfo:
+                sock.setsockopt(socket.IPPROTO_TCP, TCP_FASTOPEN_CONNECT, 1)
             sock.bind((want.source, 0))
             await connect(sock, (want.target, PORT))
             result.connected, result.local_port = self.now(), sock.getsockname()[1]

@@ -22,6 +22,9 @@ from smartwire.lab.plan import PORT
 from smartwire.wire import registry
 from smartwire.wire.stats import StatsPage
 
+FRESH_NS = 500_000_000
+"""How long to wait for counters that are not older than the question."""
+
 NUMBERS = itertools.count(1)
 
 
@@ -88,11 +91,14 @@ class Wire:
         return said[-1].removeprefix("smartwire: ") if said else "it printed nothing."
 
     def counters(self) -> dict[str, int]:
-        """All counters of its stats page."""
+        """All counters of its stats page, as they are now: the page is some 100 ms old when it is read."""
         if self.process and self.process.poll() is not None:
             raise Error(f"The wire of the lab ended by itself: {self.last_words()}")
         assert self.page
-        return self.page.read().values
+        asked = time.monotonic_ns()
+        while (sample := self.page.read()).now_ns < asked and time.monotonic_ns() < asked + FRESH_NS:
+            time.sleep(0.01)
+        return sample.values
 
     def ask(self, *command: str) -> dict:
         """Runs a ``smartwire`` command about this wire, with --json."""

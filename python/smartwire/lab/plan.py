@@ -33,6 +33,7 @@ class Transfer:
         seed: of the content.
         window: largest receive window in bytes, None for the kernel's own.
         mptcp: ask for Multipath TCP.
+        tfo: send the request in the SYN (TCP Fast Open), once a cookie is there.
     """
 
     kind: str
@@ -45,6 +46,7 @@ class Transfer:
     seed: int = 1
     window: int | None = None
     mptcp: bool = False
+    tfo: bool = False
 
 
 @dataclass

@@ -129,6 +129,7 @@ async def serve() -> None:
     for kind, address in ANY:
         listener = socket.create_server((address, PORT), family=kind, backlog=1024)
         listener.setblocking(False)
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_FASTOPEN, 128)
         answers.add(asyncio.create_task(accept(listener)))
         for port, protocol in ((ECHO_PORT, Echo), (SINK_PORT, asyncio.DatagramProtocol)):
             await loop.create_datagram_endpoint(protocol, sock=datagrams(kind, address, port))
