@@ -1,8 +1,8 @@
 /* What the BPF programs and the engine share: maps, their layout, and the sign of life.
  *
- * crates/io/src/steer/layout.rs mirrors every struct here; its tests compare sizes and offsets with those that the
- * built objects use. The loader (crates/io/src/steer/object.rs) makes the maps and puts their descriptors where a
- * program names one, so a map is only a name here. */
+ * crates/io/src/steer/layout.rs mirrors every struct here; both assert the same sizes. The loader makes the maps
+ * (crates/io/src/steer/maps.rs) and puts their descriptors where a program names one (object.rs), so a map is only a
+ * name here. */
 #ifndef SMARTWIRE_WIRE_H
 #define SMARTWIRE_WIRE_H
 
@@ -60,7 +60,7 @@ struct sw_entry {
 	struct sw_flow flow;
 	__u32 rcv_nxt[2];
 	__u32 snd_nxt[2];
-	__u8 macs[2][12]; /* destination, then source, of a frame towards that side */
+	__u8 macs[2][12]; /* destination, then source, of a frame towards that side; for the next engine, as is pair */
 	__u8 pair[2];
 	__u8 pad[6];
 	__u32 resets[2];
@@ -93,6 +93,14 @@ struct sw_counters {
 	__u64 oversize_frames;
 	__u64 no_socket_frames;
 };
+
+_Static_assert(sizeof(struct sw_wire) == 208, "as in layout.rs");
+_Static_assert(sizeof(struct sw_port) == 16, "as in layout.rs");
+_Static_assert(sizeof(struct sw_entry) == 104, "as in layout.rs");
+_Static_assert(sizeof(struct sw_bucket) == 896, "as in layout.rs");
+_Static_assert(sizeof(struct sw_subscriber) == 24, "as in layout.rs");
+_Static_assert(sizeof(struct sw_foreign) == 16, "as in layout.rs");
+_Static_assert(sizeof(struct sw_counters) == 7 * 8, "as in layout.rs");
 
 struct sw_map {
 	__u8 unused;

@@ -1,18 +1,19 @@
 //! Custody that outlives its engine.
 
+use std::io::{BufRead, BufReader, Lines};
 use std::net::{IpAddr, Ipv6Addr};
-use std::process::{Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
 use smartwire_engine::api::{CustodyMark, FlowKey};
 use smartwire_io::raw::RawSocket;
-use smartwire_io::steer::{AttachOptions, CustodyBook, Mode};
+use smartwire_io::steer::{AttachOptions, Beat, CustodyBook, Mode};
 use smartwire_packet::tcp::{Flags, Tcp};
 use smartwire_packet::{csum, parse};
 
 use crate::engine::Engine;
 use crate::frames::{addresses, macs, made_up, receive, up, PHONE, SERVER};
-use crate::lab::Lab;
+use crate::lab::{run, Lab};
 use crate::wire::{attach, attach_with, MODES, PATIENT};
 
 fn mapped(a: IpAddr) -> Ipv6Addr {
@@ -120,55 +121,82 @@ fn an_engine_to_be_killed() {
     let mode = MODES.into_iter().find(|m| format!("{m:?}") == words[0]).unwrap();
     let steer = attach(mode);
     steer.heartbeat().claim().unwrap();
-    if words.len() > 1 {
-        let mac = |i: usize| std::array::from_fn(|b| u8::from_str_radix(&words[i][b * 2..b * 2 + 2], 16).unwrap());
-        let key = FlowKey {
-            access_addr: words[1].parse().unwrap(),
-            core_addr: words[2].parse().unwrap(),
-            access_port: number(3) as u16,
-            core_port: number(4) as u16,
-            scope: words[11].parse().unwrap(),
-        };
-        let numbers = CustodyMark {
-            custody: true,
-            rcv_nxt: [number(5), number(6)],
-            snd_nxt: [number(7), number(8)],
-            macs: [mac(9), mac(10)],
-            port: [0, 0],
-        };
-        mark(steer.custody(), &key, &numbers);
-    }
+    let mac = |i: usize| std::array::from_fn(|b| u8::from_str_radix(&words[i][b * 2..b * 2 + 2], 16).unwrap());
+    let key = FlowKey {
+        access_addr: words[1].parse().unwrap(),
+        core_addr: words[2].parse().unwrap(),
+        access_port: number(3) as u16,
+        core_port: number(4) as u16,
+        scope: words[11].parse().unwrap(),
+    };
+    let numbers = CustodyMark {
+        custody: true,
+        rcv_nxt: [number(5), number(6)],
+        snd_nxt: [number(7), number(8)],
+        macs: [mac(9), mac(10)],
+        port: [0, 0],
+    };
+    mark(steer.custody(), &key, &numbers);
     println!("\nmarked");
     loop {
-        steer.heartbeat().beat();
+        match steer.heartbeat().beat() {
+            Beat::Alive => {}
+            Beat::Opened { .. } => println!("opened"),
+            Beat::Lost => return println!("lost"),
+        }
         std::thread::sleep(Duration::from_millis(2));
     }
 }
 
-/// Runs [`an_engine_to_be_killed`] and kills it with SIGKILL when it has done its work. When this
-/// returns the wire is open.
-fn engine_lives_and_is_killed(lab: &Lab, mode: Mode, flow: Option<&(FlowKey, CustodyMark)>) {
-    let mut orders = format!("{mode:?}");
-    if let Some((k, m)) = flow {
+/// A running [`an_engine_to_be_killed`]; killed when dropped.
+struct EngineProcess {
+    child: Child,
+    said: Lines<BufReader<ChildStdout>>,
+}
+
+impl EngineProcess {
+    /// Returns when it has claimed the wire and marked `flow`.
+    fn start(lab: &Lab, mode: Mode, (k, m): &(FlowKey, CustodyMark)) -> EngineProcess {
         let hex = |b: [u8; 12]| b.iter().map(|b| format!("{b:02x}")).collect::<String>();
         let (r, s) = (m.rcv_nxt, m.snd_nxt);
-        orders += &format!(" {} {} {} {}", k.access_addr, k.core_addr, k.access_port, k.core_port);
+        let mut orders = format!("{mode:?} {} {} {} {}", k.access_addr, k.core_addr, k.access_port, k.core_port);
         orders += &format!(" {} {} {} {} {} {} {}", r[0], r[1], s[0], s[1], hex(m.macs[0]), hex(m.macs[1]), k.scope);
+        let mut child = Command::new("ip")
+            .args(["netns", "exec", &lab.ns("wire")])
+            .arg(std::env::current_exe().unwrap())
+            .args(["custody::an_engine_to_be_killed", "--exact", "--ignored", "--nocapture"])
+            .env(CHILD, orders)
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let said = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut engine = EngineProcess { child, said };
+        engine.says("marked");
+        engine
     }
-    let mut child = Command::new("ip")
-        .args(["netns", "exec", &lab.ns("wire")])
-        .arg(std::env::current_exe().unwrap())
-        .args(["custody::an_engine_to_be_killed", "--exact", "--ignored", "--nocapture"])
-        .env(CHILD, orders)
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let out = std::io::BufReader::new(child.stdout.take().unwrap());
-    let marked = std::io::BufRead::lines(out).map_while(Result::ok).any(|l| l == "marked");
-    child.kill().unwrap();
-    child.wait().unwrap();
+
+    /// Waits until it says so.
+    fn says(&mut self, what: &str) {
+        assert!(self.said.by_ref().map_while(Result::ok).any(|l| l == what), "the engine never said: {what}");
+    }
+
+    /// `kill -SIGNAL`.
+    fn signal(&self, signal: &str) {
+        run(&format!("kill -{signal} {}", self.child.id()));
+    }
+}
+
+impl Drop for EngineProcess {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Starts an engine and kills it with SIGKILL when it has marked the flow. When this returns the wire is open.
+fn engine_lives_and_is_killed(lab: &Lab, mode: Mode, flow: &(FlowKey, CustodyMark)) {
+    drop(EngineProcess::start(lab, mode, flow));
     std::thread::sleep(AttachOptions::default().timeout);
-    assert!(marked, "the engine did not come up");
 }
 
 #[test]
@@ -191,7 +219,7 @@ fn a_killed_engines_marked_flow_is_reset_at_both_ends_and_an_unmarked_one_never_
             let ports = client.line();
             let marked: u16 = ports.split(' ').next().unwrap().parse().unwrap();
             let flow = mark_of(&mut phone, marked, host.parse().unwrap());
-            engine_lives_and_is_killed(&lab, mode, Some(&flow));
+            engine_lives_and_is_killed(&lab, mode, &flow);
             client.say("go");
             assert_eq!(client.finish(), "a reset\nb still\n", "{at}");
             let mut said = [server.line(), server.line()];
@@ -256,7 +284,7 @@ fn a_new_engine_sees_nothing_of_a_survivor_until_it_forgets_it() {
     let of_survivor = up(true, link).tcp(4000, 80).seq(1).ack(2).payload(b"x").build();
     let of_another = up(true, link).tcp(4001, 80).seq(1).ack(2).payload(b"x").build();
     for mode in MODES {
-        engine_lives_and_is_killed(&lab, mode, Some(&(key, made_up_mark())));
+        engine_lives_and_is_killed(&lab, mode, &(key, made_up_mark()));
         let steer = attach_with(mode, &PATIENT);
         let mut engine = Engine::open(&steer, mode, &["pa", "pb"]);
         steer.heartbeat().claim().unwrap();
@@ -282,6 +310,36 @@ fn a_new_engine_sees_nothing_of_a_survivor_until_it_forgets_it() {
         assert_eq!(engine.seen, expected.clone().map(|f| (0, f)), "{mode:?}");
         assert_eq!(receive(&mut server, 2, made_up), expected, "{mode:?}");
         steer.heartbeat().release();
+    }
+}
+
+#[test]
+fn a_hung_engine_finds_out_whether_the_wire_only_opened_or_is_anothers() {
+    let Some(lab) = Lab::new("hung") else { return };
+    drop(attach(Mode::Packet));
+    let (mut phone, mut server) = (lab.raw("phone"), lab.raw("server"));
+    let marked = up(false, |p| p).tcp(4000, 80).seq(1).ack(2).payload(b"x").build();
+    let unmarked = up(false, |p| p).tcp(4001, 80).seq(1).ack(2).payload(b"x").build();
+    for mode in MODES {
+        let mut engine = EngineProcess::start(&lab, mode, &(made_up_flow(false), made_up_mark()));
+        engine.signal("STOP");
+        std::thread::sleep(Duration::from_millis(30));
+        phone.send(&[&unmarked, &marked]).unwrap();
+        let got = receive(&mut server, 2, made_up);
+        assert_eq!(got[0], unmarked, "{mode:?}");
+        assert_eq!(tcp(&got[1]).4, Flags::RST | Flags::ACK, "{mode:?}");
+        assert_eq!(tcp(&receive(&mut phone, 1, made_up)[0]).4, Flags::RST, "{mode:?}");
+        engine.signal("CONT");
+        engine.says("opened");
+        engine.signal("STOP");
+        std::thread::sleep(Duration::from_millis(30));
+        let next = attach_with(mode, &PATIENT);
+        next.heartbeat().claim().unwrap();
+        engine.signal("CONT");
+        engine.says("lost");
+        assert!(next.open_count() >= 2, "{mode:?}: {}", next.open_count());
+        next.custody().survivors().for_each(|s| next.custody().forget(s.entry));
+        next.heartbeat().release();
     }
 }
 
