@@ -329,9 +329,11 @@ impl Flow<'_> {
     /// Keeps the frame, if memory allows; what of it is new as a segment to hold.
     fn hold<I: Io>(&mut self, cx: &mut Cx<'_, I>, s: &Segment, seg: &SegIn, part: &Part) -> Option<Seg> {
         let x = s.side as usize;
-        // The window never closes altogether: what it promises beyond the limit must find room too.
+        // The window never closes altogether: what it promises beyond the limit must find room too. With plenty of
+        // memory that holds for what the endpoint itself promised before us, however much that is.
         let hard = cx.sh.cfg.stream_bytes + OVERHANG * cx.sh.memory.frame;
-        if self.act.held(x) > hard || cx.sh.memory.rung >= 3 && self.act.held(x) > cx.sh.memory.limit {
+        let rung = cx.sh.memory.rung;
+        if rung >= 1 && self.act.held(x) > hard || rung >= 3 && self.act.held(x) > cx.sh.memory.limit {
             return None;
         }
         if cx.sh.pool.free() == 0 || !cx.io.hold(s.frame) {

@@ -45,7 +45,10 @@ impl Receiver {
         // Half of what is free, since a small segment costs a whole frame; never less than two segments (never-zero
         // mode), which also keeps silly windows away (RFC 9293 section 3.8.6.2.2).
         let floor = 2 * u64::from(self.params.mss);
-        let wish = self.rcv_nxt + u64::from(onward.room / 2);
+        // Where acknowledgements begin to slow down the window is shut but for that floor: what X sends beyond it would
+        // only wait to be acknowledged, and X would take the wait for the round trip of its path.
+        let calm = if onward.custody > 0 { onward.una + u64::from(onward.custody / 2) } else { Off::MAX };
+        let wish = calm.min(self.rcv_nxt + u64::from(onward.room / 2));
         let limit = (self.rcv_nxt + u64::from(onward.room)).max(least);
         if self.told_right < ack + floor {
             (wish.max(ack + floor), limit.max(ack + floor.next_multiple_of(unit)))
