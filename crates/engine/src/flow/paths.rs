@@ -85,8 +85,12 @@ fn fingerprint(path: &Template) -> u64 {
     fnv.finish()
 }
 
+/// Places that one handshake may be in: none is overwritten before they are all taken, which needs many more handshakes
+/// than the capacity's half.
+const WAYS: usize = 8;
+
 /// Paths of the SYN-ACKs of handshakes that are not complete: they are needed with the third segment, which comes from
-/// the other side. Direct-mapped by the flow's hash; one that is overwritten leaves its flow unoptimized.
+/// the other side. Set-associative by the flow's hash; one that is overwritten leaves its flow unoptimized.
 #[derive(Debug)]
 pub(crate) struct Answers {
     /// Mark of the flow (0: empty), path, flow label.
@@ -96,31 +100,36 @@ pub(crate) struct Answers {
 impl Answers {
     /// Room for `capacity` handshakes, rounded up to a power of two.
     pub(crate) fn new(capacity: u32) -> Answers {
-        Answers { places: vec![(0, 0, 0); capacity.next_power_of_two() as usize] }
+        Answers { places: vec![(0, 0, 0); (capacity as usize).next_power_of_two().max(WAYS)] }
     }
 
     /// Remembers the path of a SYN-ACK.
     pub(crate) fn put(&mut self, paths: &mut Paths, hash: u64, template: &Template, label: u32) {
         self.take(hash).into_iter().for_each(|(path, _)| paths.give(path));
-        let place = hash as usize & (self.places.len() - 1);
-        let (mark, path, _) = self.places[place];
-        if mark != 0 {
-            paths.give(path);
+        let set = self.set(hash);
+        // Where none is empty, the hash chooses which one goes.
+        let victim = (hash >> 28) as usize % WAYS;
+        let place = set.iter().position(|place| place.0 == 0).unwrap_or(victim);
+        if set[place].0 != 0 {
+            paths.give(set[place].1);
         }
-        self.places[place] = match paths.take(template) {
-            Some(path) => ((hash >> 32) as u32 | 1, path, label),
-            None => (0, 0, 0),
-        };
+        set[place] = paths.take(template).map_or((0, 0, 0), |path| (mark(hash), path, label));
     }
 
     /// Takes the path and the flow label out; the path stays counted.
     pub(crate) fn take(&mut self, hash: u64) -> Option<(u32, u32)> {
-        let place = hash as usize & (self.places.len() - 1);
-        let (mark, path, label) = self.places[place];
-        if mark != (hash >> 32) as u32 | 1 {
-            return None;
-        }
-        self.places[place] = (0, 0, 0);
+        let place = self.set(hash).iter_mut().find(|place| place.0 == mark(hash))?;
+        let (_, path, label) = std::mem::take(place);
         Some((path, label))
     }
+
+    fn set(&mut self, hash: u64) -> &mut [(u32, u32, u32)] {
+        let first = hash as usize & (self.places.len() - 1) & !(WAYS - 1);
+        &mut self.places[first..first + WAYS]
+    }
+}
+
+/// What tells a flow from others in its set; never 0.
+fn mark(hash: u64) -> u32 {
+    (hash >> 32) as u32 | 1
 }
