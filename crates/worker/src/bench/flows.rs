@@ -9,6 +9,8 @@ use smartwire_packet::{IpVersion, Layers};
 pub(super) const PER_SUBSCRIBER: u32 = 8;
 /// First TCP port of a subscriber.
 const FIRST_PORT: u16 = 1024;
+/// Holes that a client remembers.
+pub(super) const HOLES: usize = 4;
 /// Window shift of both ends.
 pub(super) const SHIFT: u8 = 7;
 
@@ -25,8 +27,8 @@ pub(super) struct Flow {
     pub client_ts: u32,
     /// Client: next sequence number expected.
     pub expected: u32,
-    /// Client: one range beyond a hole; empty if equal.
-    pub beyond: (u32, u32),
+    /// Client: ranges beyond holes, the newest first; empty where equal.
+    pub beyond: [(u32, u32); HOLES],
     /// Client: TSval to echo.
     pub server_ts: u32,
     /// Client: acknowledged so far.
@@ -53,7 +55,7 @@ impl Flows {
                 right: start.wrapping_add(65_535),
                 client_ts: 1,
                 expected: start,
-                beyond: (start, start),
+                beyond: [(0, 0); HOLES],
                 server_ts: 1,
                 acked: start,
                 owed: 0,

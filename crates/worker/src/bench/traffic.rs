@@ -11,7 +11,7 @@ use smartwire_packet::build::{write_tcp, Ends, OptionBytes, Packet, TcpFields, T
 use smartwire_packet::tcp::{Flags, Tcp};
 use smartwire_packet::{csum, parse, Ecn, Layers};
 
-use super::flows::{Flow, Flows, SHIFT};
+use super::flows::{Flow, Flows, HOLES, SHIFT};
 use super::host::{Host, Sent};
 use super::report::{Class, Report};
 
@@ -41,7 +41,7 @@ struct Ack {
     due: u64,
     flow: u32,
     ack: u32,
-    beyond: (u32, u32),
+    beyond: [(u32, u32); HOLES],
     ts: (u32, u32),
 }
 
@@ -53,6 +53,8 @@ pub(super) struct Traffic {
     templates: [Template; 2],
     payload: [u8; PAYLOAD],
     seed: u64,
+    /// Clients acknowledge every segment, not every second one.
+    pub eager: bool,
 }
 
 impl Traffic {
@@ -71,6 +73,7 @@ impl Traffic {
             templates: [learn(v4), learn(v6)],
             payload: std::array::from_fn(|i| (i * 31 + 7) as u8),
             seed,
+            eager: false,
         }
     }
 
@@ -85,6 +88,11 @@ impl Traffic {
     /// Nothing is on its way.
     pub fn quiet(&self) -> bool {
         self.acks.is_empty() && self.seconds.is_empty()
+    }
+
+    /// An acknowledgement or the second segment of a pair is due.
+    pub fn is_due(&self, now: u64) -> bool {
+        self.ack_is_due(now) || self.seconds.front().is_some_and(|s| s.0 <= now)
     }
 
     pub fn ack_is_due(&self, now: u64) -> bool {
@@ -134,8 +142,9 @@ impl Traffic {
             f.acked = a.ack;
         }
         let mut options = OptionBytes::new().timestamps(a.ts.0, a.ts.1);
-        if a.beyond.0 != a.beyond.1 {
-            options = options.sack(&[a.beyond]);
+        let ranges = a.beyond.iter().take_while(|r| **r != (0, 0)).count();
+        if ranges > 0 {
+            options = options.sack(&a.beyond[..ranges]);
         }
         let fields = fields(1001, a.ack, Flags::ACK);
         Some(self.write(a.flow, ACCESS, &fields, options, &[], host, flows))
@@ -249,12 +258,13 @@ impl Traffic {
             return;
         }
         let f = flows.at(flow);
+        let holes = f.beyond[0] != (0, 0);
         let in_order = receive(f, tcp.seq(), length);
         if let Some(ts) = tcp.options().ts.filter(|_| in_order) {
             f.server_ts = ts.val;
         }
         f.owed += 1;
-        if f.owed >= 2 || !in_order || f.beyond.0 != f.beyond.1 || length < PAYLOAD as u32 {
+        if f.owed >= 2 || self.eager || !in_order || holes || length < PAYLOAD as u32 {
             f.owed = 0;
             let ts = (ms(now), f.server_ts);
             self.acks.push_back(Ack { due: now + RADIO_RTT_NS, flow, ack: f.expected, beyond: f.beyond, ts });
@@ -262,28 +272,42 @@ impl Traffic {
     }
 }
 
-/// Client: takes `length` bytes at `seq`; true if they were the next ones. Of several holes only one is remembered: what
-/// lies beyond a second counts as lost.
+/// Client: takes `length` bytes at `seq`; true if they were the next ones. What lies beyond more holes than it can
+/// remember counts as lost.
 fn receive(f: &mut Flow, seq: u32, length: u32) -> bool {
-    let end = seq.wrapping_add(length);
-    let (left, right) = f.beyond;
-    if seq == f.expected {
-        f.expected = end;
-        if left != right && left == end {
-            f.expected = right;
-            f.beyond = (right, right);
+    let mut got = (seq, seq.wrapping_add(length));
+    if !before(f.expected, seq) {
+        let next = seq == f.expected;
+        f.expected = later(f.expected, got.1);
+        let mut kept = [(0, 0); HOLES];
+        let mut count = 0;
+        // At most one range begins where the hole ended: ranges never touch.
+        for range in f.beyond.into_iter().filter(|r| *r != (0, 0)) {
+            if before(f.expected, range.0) {
+                kept[count] = range;
+                count += 1;
+            } else {
+                f.expected = later(f.expected, range.1);
+            }
         }
-        return true;
+        f.beyond = kept;
+        return next;
     }
-    if before(f.expected, seq) {
-        if left == right {
-            f.beyond = (seq, end);
-        } else if seq == right {
-            f.beyond.1 = end;
-        } else if end == left {
-            f.beyond.0 = seq;
+    // Ranges that touch the new one become part of it; the newest range is the first (RFC 2018 section 4).
+    let mut kept = [(0, 0); HOLES];
+    let mut count = 1;
+    for &(left, right) in f.beyond.iter().filter(|r| **r != (0, 0)) {
+        if before(got.1, left) || before(right, got.0) {
+            if count < HOLES {
+                kept[count] = (left, right);
+                count += 1;
+            }
+        } else {
+            got = (if before(left, got.0) { left } else { got.0 }, later(got.1, right));
         }
     }
+    kept[0] = got;
+    f.beyond = kept;
     false
 }
 
@@ -316,6 +340,15 @@ fn fields(seq: u32, ack: u32, flags: Flags) -> TcpFields {
 /// Is `a` before `b` in sequence space?
 fn before(a: u32, b: u32) -> bool {
     (a.wrapping_sub(b) as i32) < 0
+}
+
+/// The one further on in sequence space.
+fn later(a: u32, b: u32) -> u32 {
+    if before(a, b) {
+        b
+    } else {
+        a
+    }
 }
 
 /// The endpoints' timestamp clock.
