@@ -21,6 +21,8 @@ const BLIND_NS: u64 = 1_000 * MS;
 const ACK_DELAY_NS: u64 = 200 * MS;
 /// Least interval of persist.
 const PERSIST_NS: u64 = 200 * MS;
+/// The highest segment has been a probe so often without being SACKed that another must be.
+const VAIN: u8 = 2;
 /// A longer round trip than this is a queue or a freeze, which a probe need not wait for.
 const SRTT_LIMIT_NS: u64 = 3_000 * MS;
 
@@ -202,12 +204,14 @@ impl Sender {
     }
 
     /// The segment whose answer tells most: the highest sent; if that was SACKed, the one sent last. Without SACK an
-    /// answer to the highest says nothing: then it is the first.
+    /// answer to the highest says nothing: then it is the first. It is the first too where the highest went several
+    /// times for nothing: Y may not SACK a FIN, or nothing beyond what it has.
     fn highest(&self, pool: &SegPool) -> u32 {
-        if !self.params.sack {
+        let last = self.q.last_sent(pool);
+        let vain = last != NONE && pool.at(last).retx >= VAIN && !pool.at(self.q.head).is(SACKED);
+        if !self.params.sack || vain {
             return self.q.head;
         }
-        let last = self.q.last_sent(pool);
         if last != NONE && !pool.at(last).is(SACKED | LOST) {
             last
         } else if self.q.flight_tail != NONE {
