@@ -89,3 +89,18 @@ fn flows(world: &World) -> usize {
 pub fn phone_step_ms(world: &World, flow: usize, k: usize) -> f64 {
     world.flow(flow).0.steps[k] as f64 / 1e6
 }
+
+/// Share of TCP payload that the engine treated as its own.
+pub fn custody_share(world: &World) -> f64 {
+    let share = world.share();
+    share.under_custody as f64 / (share.under_custody + share.beside).max(1) as f64
+}
+
+/// All frames are free again and the custody book is empty, once the engine has nothing to do any more.
+pub fn assert_nothing_is_left(world: &mut World) {
+    let now = world.now();
+    world.run_until(now + 200 * S);
+    let io = world.io().expect("an engine");
+    assert_eq!(io.owned_frames(), 0, "frames leaked");
+    assert_eq!(io.book().count(), 0, "custody book entries leaked");
+}
