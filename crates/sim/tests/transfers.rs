@@ -111,6 +111,6 @@ fn two_hundred_connections_of_twenty_phones_complete() {
         ..FlowSpec::download(i % 3 == 0, 1000 + i, 100_000 + 2000 * u64::from(i))
     });
     let mut world = complete(with(spec, flows.collect()), 60);
-    assert!(custody_share(&world) > 0.99);
+    assert!(custody_share(&world) > 0.99, "{} {:?}", custody_share(&world), world.engine().unwrap().stats());
     assert_nothing_is_left(&mut world);
 }

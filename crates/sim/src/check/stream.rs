@@ -117,7 +117,9 @@ impl Stream {
         }
         for &(left, right) in t.seg.opts.blocks() {
             let (left, right) = (self.offset(left, ack), self.offset(right, ack));
-            if right > ack && !self.arrived.covers(left, right) && right > from.acked + 1 {
+            // A FIN takes a number too, behind the last byte.
+            let data_right = right - u64::from(self.fin.is_some_and(|fin| right == fin + 1));
+            if right > ack && !self.arrived.covers(left, data_right) && right > from.acked {
                 return Err(format!("I1: SACK {left}..{right} covers bytes that never came in"));
             }
         }

@@ -41,6 +41,9 @@ pub struct TcpConfig {
     pub iw: u32,
     /// Receive buffer: the window never exceeds it.
     pub rcv_buf: u64,
+    /// The window begins at 64 kB and grows as data comes in, up to the buffer, as Linux's does; otherwise all of the
+    /// buffer is offered at once.
+    pub autotune: bool,
     /// Congestion control.
     pub cc: CcKind,
     /// Leaves slow start when the delay grows (HyStart), CUBIC only.
@@ -81,6 +84,7 @@ impl Default for TcpConfig {
             ecn: false,
             iw: 10,
             rcv_buf: 16 << 20,
+            autotune: true,
             cc: CcKind::Cubic,
             hystart: true,
             tlp: true,

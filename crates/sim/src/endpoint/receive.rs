@@ -25,6 +25,7 @@ pub(super) struct Receiver {
     dsack: Option<(u64, u64)>,
     told_right: u64,
     buffer: u64,
+    autotune: bool,
     /// In order and not read by the application.
     unread: u64,
     pub reading: bool,
@@ -57,6 +58,7 @@ impl Receiver {
             dsack: None,
             told_right: 1,
             buffer: cfg.rcv_buf,
+            autotune: cfg.autotune,
             unread: 0,
             reading: true,
             shift,
@@ -223,13 +225,23 @@ impl Receiver {
         blocks
     }
 
+    /// How large the window may be when everything is read.
+    fn space(&self) -> u64 {
+        const INITIAL: u64 = 65_535;
+        if self.autotune {
+            self.buffer.min(INITIAL + 2 * self.nxt)
+        } else {
+            self.buffer
+        }
+    }
+
     /// The window field to send, and notes what it promises.
     pub(super) fn window(&mut self) -> u16 {
-        let mut buffer = self.buffer;
+        let mut buffer = self.space();
         if self.shrink_after.is_some_and(|after| self.nxt > after) {
             buffer /= 4;
         }
-        let shrinks = buffer < self.buffer;
+        let shrinks = buffer < self.space();
         let fresh = self.nxt + buffer.saturating_sub(self.unread);
         let told = self.told_right.saturating_sub(self.nxt);
         let unit = 1u64 << self.shift;
@@ -266,7 +278,7 @@ impl Receiver {
             return false;
         }
         self.unread = 0;
-        let fresh = self.nxt + self.buffer;
-        fresh >= self.told_right + 2 * self.mss || fresh >= self.told_right + self.buffer / 2
+        let fresh = self.nxt + self.space();
+        fresh >= self.told_right + 2 * self.mss || fresh >= self.told_right + self.space() / 2
     }
 }

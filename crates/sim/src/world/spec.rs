@@ -49,7 +49,7 @@ pub struct EngineSpec {
 
 impl Default for EngineSpec {
     fn default() -> EngineSpec {
-        let config = Config { max_flows: 4096, max_active: 4096, max_half_open: 1024, ..Config::default() };
+        let config = Config { max_flows: 4096, max_active: 4096, max_half_open: 1 << 14, ..Config::default() };
         let config = Config { max_subscribers: 1024, max_segments: 1 << 16, ..config };
         EngineSpec { config, frames: (1 << 16, 60_000), book: 4096 }
     }
