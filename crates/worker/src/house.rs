@@ -98,6 +98,18 @@ impl House {
         Ok(())
     }
 
+    /// Says that the wire was open for `ns` while it was claimed.
+    pub(crate) fn opened(&self, ns: u64, why: &str) {
+        self.tell(format!("the copper wire was open for {} ms: {why}", ns.div_ceil(1_000_000)));
+    }
+
+    fn tell(&self, text: String) {
+        let mut news = self.news.lock().unwrap_or_else(PoisonError::into_inner);
+        if news.len() < 100 {
+            news.push(text);
+        }
+    }
+
     /// Rewrites the page.
     pub(crate) fn write(&mut self, now: Now, driver: &mut Driver) {
         let engines: Vec<Stats> = self.engines.iter().map(|e| e.stats()).collect();
@@ -133,17 +145,15 @@ impl House {
     /// Notes which interfaces went down or came back; frames for one that is down wait and then are dropped, as on any
     /// wire that is cut.
     fn look_at_ports(&mut self) -> Result<(), IoError> {
-        for (name, up) in self.names.iter().zip(&mut self.up) {
-            let Ok(now_up) = self.net.is_up(name) else {
+        for i in 0..self.names.len() {
+            let name = &self.names[i];
+            let Ok(up) = self.net.is_up(name) else {
                 return Err(IoError::new(format!("The interface {name} is gone; the wire cannot go on without it.")));
             };
-            if now_up != *up {
-                let text = if now_up { "is up again; packets flow" } else { "is down; the wire waits for it" };
-                let mut news = self.news.lock().unwrap_or_else(PoisonError::into_inner);
-                if news.len() < 100 {
-                    news.push(format!("{name} {text}"));
-                }
-                *up = now_up;
+            if up != self.up[i] {
+                let text = if up { "is up again; packets flow" } else { "is down; the wire waits for it" };
+                self.tell(format!("{name} {text}"));
+                self.up[i] = up;
             }
         }
         Ok(())

@@ -8,8 +8,8 @@
 //! Once a beat is late the small thread leaves the next one to the I/O thread: the wire closes again only in the hands
 //! of the one who must first be told that it was open.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{mpsc, Arc};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -21,12 +21,17 @@ const BEAT: Duration = Duration::from_millis(5);
 const LATE_NS: u64 = 20_000_000;
 /// How long a turn may take.
 const PATIENCE_NS: u64 = 50_000_000;
+/// How long a thread may take to begin.
+const START_NS: u64 = 2_000_000_000;
+const NOBODY: usize = usize::MAX;
 
 struct Shared {
     heartbeat: Heartbeat,
     /// Per thread: the time by which it promised to be back.
     promises: Vec<AtomicU64>,
     last: AtomicU64,
+    /// Who broke a promise; [`NOBODY`].
+    broken: AtomicUsize,
     lost: AtomicBool,
     stop: AtomicBool,
 }
@@ -46,25 +51,50 @@ pub(crate) struct Promise {
 
 impl Pulse {
     /// Claims the wire and begins to beat for `threads` threads.
+    ///
+    /// # Errors
+    /// Another live process has the wire.
     pub(crate) fn start(heartbeat: Heartbeat, threads: usize) -> Result<Pulse, IoError> {
-        heartbeat.claim().map_err(crate::open::steer_error)?;
-        let now = sys::clock_ns();
-        let promises = (0..threads).map(|_| AtomicU64::new(now + 4 * PATIENCE_NS)).collect();
-        let (lost, stop) = (AtomicBool::new(false), AtomicBool::new(false));
-        let shared = Arc::new(Shared { heartbeat, promises, last: AtomicU64::new(now), lost, stop });
-        shared.beat(now);
+        let first = sys::clock_ns() + START_NS;
+        let promises = (0..threads).map(|_| AtomicU64::new(first)).collect();
+        let shared = Arc::new(Shared {
+            heartbeat,
+            promises,
+            last: AtomicU64::new(0),
+            broken: AtomicUsize::new(NOBODY),
+            lost: AtomicBool::new(false),
+            stop: AtomicBool::new(false),
+        });
         let mine = shared.clone();
+        let (ready, claimed) = mpsc::sync_channel(1);
         let thread = thread::Builder::new()
             .name("pulse".into())
             .spawn(move || {
+                // Claimed here, where it can be kept: a thread that is only starting may wait long for a processor.
                 sys::be_first();
-                while !mine.stop.load(Ordering::Acquire) {
+                let claim = mine.heartbeat.claim();
+                let good = claim.is_ok();
+                mine.beat(sys::clock_ns());
+                let _ = ready.send(claim);
+                while good && !mine.stop.load(Ordering::Acquire) {
                     mine.turn(sys::clock_ns());
                     thread::sleep(BEAT);
                 }
             })
             .map_err(|e| IoError::os("start a thread", e))?;
-        Ok(Pulse { shared, thread: Some(thread) })
+        match claimed.recv() {
+            Ok(Ok(())) => Ok(Pulse { shared, thread: Some(thread) }),
+            Ok(Err(e)) => Err(crate::open::steer_error(e)),
+            Err(_) => Err(IoError::new("The heartbeat could not be started; this is a bug, please report it.")),
+        }
+    }
+
+    /// Why the latest beat was late, for people.
+    pub(crate) fn why(&self) -> String {
+        match self.shared.broken.swap(NOBODY, Ordering::AcqRel) {
+            NOBODY => "the machine did not run the heartbeat in time".into(),
+            index => format!("thread {index} did not come back in time"),
+        }
     }
 
     /// The voice of thread `index`.
@@ -109,8 +139,9 @@ impl Promise {
 
 impl Shared {
     fn turn(&self, now_ns: u64) {
-        let kept = self.promises.iter().all(|p| now_ns <= p.load(Ordering::Acquire));
-        if kept && now_ns.saturating_sub(self.last.load(Ordering::Acquire)) <= LATE_NS {
+        if let Some(late) = self.promises.iter().position(|p| now_ns > p.load(Ordering::Acquire)) {
+            self.broken.store(late, Ordering::Release);
+        } else if now_ns.saturating_sub(self.last.load(Ordering::Acquire)) <= LATE_NS {
             self.beat(now_ns);
         }
     }

@@ -71,7 +71,10 @@ impl Single {
         self.promise.back_in(now.0, 0);
         match self.pulse.check(now.0) {
             Beat::Alive => {}
-            Beat::Opened { .. } => self.seat.opened(now, &mut self.driver),
+            Beat::Opened { for_ns } => {
+                self.house.opened(for_ns, &self.pulse.why());
+                self.seat.opened(now, &mut self.driver);
+            }
             Beat::Lost => return Err(IoError::new(LOST)),
         }
         self.seat.step(now, rx, &mut self.driver);

@@ -113,10 +113,11 @@ impl Spreader {
             self.promise.back_in(now.0, 0);
             match self.pulse.check(now.0) {
                 Beat::Alive => {}
-                Beat::Opened { .. } => self.lanes.iter().for_each(|l| {
+                Beat::Opened { for_ns } => {
+                    self.house.opened(for_ns, &self.pulse.why());
                     // An engine whose thread is gone has said why.
-                    let _ = l.asks.send(Ask::Opened);
-                }),
+                    self.lanes.iter().for_each(|l| drop(l.asks.send(Ask::Opened)));
+                }
                 Beat::Lost => return Err(IoError::new(crate::single::LOST)),
             }
             if !self.turn(now, &mut rx)? {

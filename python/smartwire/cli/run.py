@@ -155,6 +155,8 @@ def serve(
         sys.stdout.flush()
         watch(wire, service, info, every, asked)
         status = leave(wire, service, limit, urgent)
+        for news in wire.news():
+            click.echo(news, err=True)
         server.close()
         return status
     finally:

@@ -1,0 +1,147 @@
+"""`smartwire run` in the lab: real Linux TCP through a running wire. Functions, never speed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from smartwire import _native
+from smartwire.lab.links import constant
+from smartwire.lab.middle import Wire
+from smartwire.lab.session import Session
+
+pytestmark = pytest.mark.root
+
+IO = pytest.mark.parametrize("io", ["xdp", "packet"])
+QUICK = constant(50, rtt_ms=10).with_internet(10)
+
+
+def get(session: Session, version: int, size: int, **more) -> dict:
+    return {"kind": "get", "size": size, "start": 0.1, "label": f"get{version}"} | session.phone(version) | more
+
+
+def put(session: Session, version: int, size: int, **more) -> dict:
+    return get(session, version, size, kind="put", label=f"put{version}", seed=5) | more
+
+
+def both_ways(session: Session, size: int = 2_000_000) -> dict:
+    """A plan: a download and an upload in IPv4 and in IPv6."""
+    return {"transfers": [make(session, version, size) for version in (4, 6) for make in (get, put)]}
+
+
+def complaints(wire: Wire) -> str:
+    """All that the wire has said on its standard error."""
+    wire.errors.seek(0)
+    return wire.errors.read()
+
+
+def sound(wire: Wire) -> None:
+    """What must hold of any running wire's counters."""
+    time.sleep(0.6)  # the counters and the complaints are behind by up to half a second
+    counters = wire.counters()
+    assert (counters["ledger_faults"], counters["bad_sends"], counters["opened"]) == (0, 0, 0), complaints(wire)
+    parts = ("frames_free", "frames_filled", "frames_held", "frames_sending", "frames_away")
+    assert sum(counters[p] for p in parts) == counters["frames_total"]
+
+
+@IO
+@pytest.mark.parametrize("workers", [1, 2])
+def test_transfers_both_ways_are_whole_and_under_custody(io, workers):
+    wire = Wire("--io", io, "--workers", str(workers))
+    with Session("x", QUICK, wire) as session:
+        outcome = session.run(both_ways(session), 5)
+        sound(wire)
+        assert wire.leave() == 0
+    assert outcome.intact, outcome.broken
+    assert outcome.custody_share >= 0.95
+    assert outcome.wire["resets"] == 0
+
+
+@IO
+def test_a_small_box_of_2000_frames_loses_nothing(io):
+    wire = Wire("--io", io, "--frames", "2000")
+    with Session("x", QUICK, wire, phones=4) as session:
+        transfers = [get(session, 4, 300_000, label=str(n)) | session.phone(4 + n % 2 * 2, 1 + n % 4) for n in range(60)]
+        outcome = session.run({"transfers": transfers}, 8)
+        sound(wire)
+    assert outcome.intact, outcome.broken
+    assert outcome.wire["resets"] == 0
+
+
+@IO
+def test_observing_counts_and_touches_nothing(io):
+    wire = Wire("--io", io, "--observe")
+    with Session("x", QUICK, wire) as session:
+        outcome = session.run(both_ways(session, 300_000), 3)
+        assert wire.ask("status")["refused"] == {"observing": 4}
+    assert outcome.intact, outcome.broken
+    assert outcome.wire["accepted_bytes"] == 0
+
+
+def test_sigterm_under_load_hands_every_connection_back():
+    wire = Wire()
+    with Session("x", QUICK, wire) as session:
+        outcome = session.run(both_ways(session, 6_000_000), 8, actions=[(1.0, lambda: wire.signal(signal.SIGTERM))])
+        assert wire.leave() == 0
+    assert outcome.intact, outcome.broken
+
+
+def test_a_drain_and_a_resume_under_load_break_nothing():
+    wire, said = Wire(), []
+    with Session("x", QUICK, wire) as session:
+        actions = [(0.6, lambda: said.append(wire.ask("bypass"))), (1.6, lambda: said.append(wire.ask("resume")))]
+        plan = both_ways(session, 4_000_000)
+        plan["transfers"].append(get(session, 4, 500_000, start=2.5, label="after"))
+        outcome = session.run(plan, 8, actions=actions)
+    assert outcome.intact, outcome.broken
+    assert said[0]["handed_back"] == 4
+    assert said[0]["reset"] == 0
+    assert outcome.wire["optimized"] == 5
+
+
+def test_a_journal_of_real_traffic_replays_byte_for_byte(tmp_path: Path):
+    journal = tmp_path / "journal"
+    wire = Wire("--journal", str(journal))
+    with Session("x", QUICK, wire) as session:
+        outcome = session.run(both_ways(session, 1_000_000), 4)
+        assert wire.leave() == 0
+    assert outcome.intact, outcome.broken
+    replayed = _native.replay_journal(journal)
+    assert replayed["identical"], replayed
+    assert not replayed["cut_off"]
+    assert replayed["counters"]["optimized"] == 4
+    assert replayed["counters"]["delivered_bytes"] >= 4_000_000
+
+
+def test_a_port_that_goes_down_and_comes_back_is_waited_for():
+    wire = Wire()
+    with Session("x", QUICK, wire) as session:
+        def flap() -> None:
+            session.lab.batch("wire", ["link set core down"])
+            time.sleep(0.5)
+            session.lab.batch("wire", ["link set core up"])
+
+        outcome = session.run({"transfers": [get(session, 4, 4_000_000)]}, 10, actions=[(0.5, flap)])
+        assert wire.leave() == 0
+        words = complaints(wire)
+    assert outcome.intact, outcome.broken
+    assert "core is down; the wire waits for it" in words
+    assert "core is up again; packets flow" in words
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+def test_a_dead_or_hung_process_leaves_a_wire_and_no_hanging_connection(number):
+    """Connections with custody are reset within seconds; new ones work at once."""
+    wire = Wire()
+    with Session("x", QUICK, wire) as session:
+        plan = both_ways(session, 8_000_000)
+        plan["transfers"].append(get(session, 6, 300_000, start=1.2, label="after"))
+        pid = wire.process.pid
+        outcome = session.run(plan, 10, actions=[(1.0, lambda: os.kill(pid, number))])
+        os.kill(pid, signal.SIGKILL)
+    assert outcome.transfer("after")["intact"]
+    hanging = [t["label"] for t in outcome.transfers if not t["intact"] and "reset" not in str(t.get("error", "")).lower()]
+    assert hanging == []
