@@ -16,7 +16,7 @@ from smartwire.lab.capture import beside_wire, capture
 from smartwire.lab.figures import median
 from smartwire.lab.frames import ACK, SYN, segments
 from smartwire.lab.links import constant, profile
-from smartwire.lab.middle import Bridge, Haproxy
+from smartwire.lab.middle import Bridge, Haproxy, Wire
 from smartwire.lab.net import Lab, remove_namespace, sweep
 from smartwire.lab.radiolog import DOWN
 from smartwire.lab.session import Session
@@ -74,7 +74,7 @@ def test_what_a_killed_run_left_behind_goes_with_the_next():
     assert [name for name, owner in net.namespaces() if owner == process.pid] == []
 
 
-@pytest.mark.parametrize("middle", [Bridge, Haproxy])
+@pytest.mark.parametrize("middle", [Bridge, Haproxy, Wire])
 @pytest.mark.parametrize("version", [4, 6])
 def test_transfers_both_ways_are_whole(middle, version):
     with Session("x", constant(50, rtt_ms=4).with_internet(4), middle()) as session:
@@ -85,6 +85,7 @@ def test_transfers_both_ways_are_whole(middle, version):
     assert len(outcome.transfers) == 2
     assert {s["bytes"] for s in outcome.served} == {300_000, 200_000}
     assert outcome.payload == 500_000
+    assert (outcome.custody_share == 1.0) if middle is Wire else (outcome.custody_share is None), outcome.reasons
 
 
 def test_a_byte_that_is_corrupted_on_the_way_is_caught():

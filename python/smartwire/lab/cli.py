@@ -86,6 +86,7 @@ def run(scenario: str, quick: bool, version: str, links: tuple[str, ...], seed: 
     failed, unless it is about connections that are left alone.
     """
     from smartwire.cli.output import emit
+    from smartwire.errors import Error
     from smartwire.lab.links import link
     from smartwire.lab.net import check_requirements, sweep
     from smartwire.lab.progress import Story
@@ -101,7 +102,10 @@ def run(scenario: str, quick: bool, version: str, links: tuple[str, ...], seed: 
         story.say(f"{entry.text}; about {minutes:.2g} min")
         trial = Trial(scenario, story, quick, (4, 6) if version == "both" else (int(version),), seed,
                       ("--io", io) if io else (), radios)  # fmt: skip
-        function(trial)
+        try:
+            function(trial)
+        except Error as problem:  # what was measured before it still stands
+            trial.faults.append(str(problem).rstrip("."))
     if as_json:
         emit(trial.document())
     else:

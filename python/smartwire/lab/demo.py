@@ -19,6 +19,7 @@ from smartwire.lab.links import Radio, describe, link
 from smartwire.lab.middle import Bridge, Middle, Wire
 from smartwire.lab.net import sweep
 from smartwire.lab.progress import Story
+from smartwire.lab.radiolog import DOWN
 from smartwire.lab.session import CUSTODY_BOUND, Outcome, Session
 
 WITHOUT, WITH = "without", "with"
@@ -79,7 +80,7 @@ class Demo:
 
     def again(self, mode: str) -> tuple[int, int]:
         """Payload bytes that crossed the radio downwards, and of these the ones that had crossed before."""
-        legs = [o.log.leg(0) for r in self.rounds for o in r.outcomes(mode) if o.log]
+        legs = [o.log.leg(DOWN, BULK_S) for r in self.rounds for o in r.outcomes(mode) if o.log]
         return sum(leg.payload for leg in legs), sum(leg.again for leg in legs)
 
     def retransmitted(self, mode: str) -> int:
@@ -140,7 +141,7 @@ def measure(radio: Radio, middles: dict[str, Callable[[], Middle]], story: Story
                 _downloads(demo, this, mode, sessions[mode], story, keep=number == 0)
             for mode in order:
                 session = sessions[mode]
-                story.step(f"IPv{version}, {TITLES[mode]}, {FLOWS} endless downloads", BULK_S + 2)
+                story.step(f"IPv{version} {TITLES[mode]}, endless", BULK_S + 2)
                 this.bulk[mode] = o = session.run(bulk_plan(session, version), BULK_S, on_tick=story.tick)
                 rtts = [rtt * 1e3 for at, rtt in o.probe if rtt is not None and at >= IDLE_S + 1]
                 rate = goodput_mbps(o.transfers, IDLE_S + 1, BULK_S)
@@ -152,7 +153,7 @@ def measure(radio: Radio, middles: dict[str, Callable[[], Middle]], story: Story
 
 def _downloads(demo: Demo, this: Round, mode: str, session: Session, story: Story, keep: bool) -> None:
     """The downloads of one mode in one round; ``keep``: with captures."""
-    story.step(f"IPv{this.version}, {TITLES[mode]}, downloads", DOWNLOADS_S + 1)
+    story.step(f"IPv{this.version} {TITLES[mode]}, sizes", DOWNLOADS_S + 1)
     with contextlib.ExitStack() as stack:
         if keep:
             demo.captures[mode] = stack.enter_context(capture(session.lab, beside_wire(session.lab)))

@@ -47,9 +47,15 @@ class Leg:
 
 
 class RadioLog:
-    """A log, read into memory: the emulator's next run writes over the file."""
+    """A log, read into memory: the emulator's next run writes over the file.
 
-    def __init__(self, path: Path) -> None:
+    Args:
+        path: the file.
+        epoch: of the plan, CLOCK_MONOTONIC, seconds.
+    """
+
+    def __init__(self, path: Path, epoch: float) -> None:
+        self.epoch_ns = int(epoch * 1e9)
         data = path.read_bytes()
         magic, size = HEADER.unpack_from(data)
         if magic != b"SWLOG\0\0\x01" or size != RECORD.size:
@@ -57,12 +63,16 @@ class RadioLog:
         whole = (len(data) - HEADER.size) // size * size
         self.data = memoryview(data)[HEADER.size : HEADER.size + whole]
 
-    def leg(self, direction: int) -> Leg:
-        """Sums of one direction (DOWN or UP)."""
+    def leg(self, direction: int, stop: float = float("inf")) -> Leg:
+        """Sums of one direction (DOWN or UP) over the packets that came before ``stop``, seconds since the epoch.
+
+        What comes later is the rest of connections that were given up, and of no interest to anybody.
+        """
+        last_ns = self.epoch_ns + stop * 1e9
         packets = dropped = lost = payload = again = 0
         waits = []
         for enqueued, left, empty_us, _, _, _, bytes_, twice, _, d, fate, tcp, *_ in RECORD.iter_unpack(self.data):
-            if d != direction:
+            if d != direction or enqueued > last_ns:
                 continue
             packets += 1
             if fate == CROSSED:

@@ -27,7 +27,7 @@ class Entry(NamedTuple):
 
 MEASURE = "smartwire.lab.measure"
 SCENARIOS: dict[str, Entry] = {
-    "queue": Entry(f"{MEASURE}.queue:queue", 50, 2.5,
+    "queue": Entry(f"{MEASURE}.queue:queue", 16, 1.5,
                    "Echo RTT beside two bulk downloads: CUBIC, BBR, HAProxy-BBR, Smartwire; LTE profiles and traces"),
     "starving": Entry(f"{MEASURE}.starving:starving", 6, 1.5,
                       "A bulk download beside an upload, a UDP flow, and TCP that is not optimized"),

@@ -187,12 +187,12 @@ class Session:
             after = self.middle.counters()
             counted = {key: process.stop()[-1] for key, process in emulators.items()}
         except IndexError:
-            raise Error(f"an emulator died: {emulators['radio'].last_words()}.") from None
+            raise Error(f"An emulator died: {emulators['radio'].last_words()}.") from None
         finally:
             for key, process in started.items():
                 process.kill()
                 self.processes.pop(key)
-        log = RadioLog(Path(self.folder.name) / "radio.log") if self.folder else None
+        log = RadioLog(Path(self.folder.name) / "radio.log", epoch) if self.folder else None
         wire = {key: value - before.get(key, 0) for key, value in after.items()}
         return Outcome(self.mode, results, served, counted.get("radio", {}), counted.get("internet", {}), wire, log)
 
@@ -215,7 +215,7 @@ class Session:
         while True:
             now = time.monotonic() - epoch
             if now > limit:
-                raise Error(f"a run was given up after {limit:.0f} s: its transfers did not end.")
+                raise Error(f"A run was given up after {limit:.0f} s: its transfers did not end.")
             while actions and actions[0][0] <= now:
                 actions.pop(0)[1]()
             wait = min(limit - now + 0.1, actions[0][0] - now) if actions else limit - now + 0.1
@@ -225,7 +225,7 @@ class Session:
                 continue
             if document is None:
                 if client.popen.wait():
-                    raise Error(f"the phone's client died: {client.last_words()}.")
+                    raise Error(f"The phone's client died: {client.last_words()}.")
                 return results
             if "tick" in document:
                 on_tick(document)

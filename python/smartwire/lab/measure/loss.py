@@ -18,7 +18,7 @@ def bulk(trial: Trial, session: Session, radio: Radio, version: int, seconds: fl
     plan = {"transfers": [{"kind": "get", "size": 0, "label": "download", "start": START_S, "stop": START_S + seconds,
                            **session.phone(version)}]}  # fmt: skip
     outcome = trial.run(session, plan, START_S + seconds + 1, f"{title} IPv{version}", radio=radio)
-    rate, leg = goodput_mbps(outcome.transfers, START_S, START_S + seconds), outcome.log.leg(DOWN)
+    rate, leg = goodput_mbps(outcome.transfers, START_S, START_S + seconds), outcome.log.leg(DOWN, START_S + seconds)
     trial.row(what=title, ip=version, mode=session.mode, goodput_mbps=rate, lost_percent=100 * leg.loss_share,
               again_percent=100 * leg.again_share, custody_share=outcome.custody_share)  # fmt: skip
     return rate, leg.loss_share

@@ -43,7 +43,7 @@ def one(trial: Trial, session: Session, radio: Radio, version: int, seconds: flo
                         f"{radio.name} IPv{version}")  # fmt: skip
     extra = [1e3 * x for x in loaded_minus_idle(outcome.probe, idle.probe, lost_s=LINGER_S)]
     rtts = [1e3 * (rtt if rtt is not None else LINGER_S) for _, rtt in outcome.probe]
-    leg = outcome.log.leg(DOWN)
+    leg = outcome.log.leg(DOWN, START_S + seconds)
     row = {
         "link": radio.name,
         "ip": version,
