@@ -9,6 +9,8 @@ import pytest
 from smartwire.lab import demo as d
 from smartwire.lab import demo_report
 from smartwire.lab.links import constant
+from smartwire.lab.middle import Bridge
+from smartwire.lab.progress import Story
 from smartwire.lab.session import Outcome
 from smartwire.report.page import STYLE, page
 from smartwire.report.svg import Axis, Plot
@@ -79,6 +81,21 @@ def test_a_demo_with_too_little_custody_or_a_wrong_byte_says_so_in_the_report_to
                         (made_up(intact=False, wrong_at=5), "a wrong byte at or after 5")):  # fmt: skip
         assert words in demo.faults()[0]
         assert words in demo_report.html(demo)
+
+
+@pytest.mark.root
+def test_a_short_demo_runs_both_modes_and_draws_both_sides(monkeypatch):
+    monkeypatch.setattr(d, "DOWNLOADS", ((0.1, 50_000), (0.4, demo_report.SHOWN_BYTES)))
+    monkeypatch.setattr(d, "DOWNLOADS_S", 2.0)
+    monkeypatch.setattr(d, "BULK_S", 3.0)
+    monkeypatch.setattr(d, "IDLE_S", 0.5)
+    story = Story("demo", 20, quiet=True)
+    demo = d.measure(constant(50), {d.WITHOUT: Bridge, d.WITH: Bridge}, story, versions=(6,))
+    assert demo.faults() == []
+    assert [len(demo.times(mode, 50_000)) for mode in d.TITLES] == [1, 1]
+    assert all(demo.goodput_mbps(mode) > 0 for mode in d.TITLES)
+    assert "Time-sequence graph" in demo_report.html(demo)
+    assert set(d.document(demo)["modes"]) == set(d.TITLES)
 
 
 def test_light_and_dark_define_the_same_colours():
