@@ -53,6 +53,11 @@ fn icmp_type(kind4: u8, kind6: u8) -> Vec<(String, Vec<u8>)> {
         .collect()
 }
 
+fn cut_by_one_byte(mut frames: Vec<(String, Vec<u8>)>) -> Vec<(String, Vec<u8>)> {
+    frames.iter_mut().for_each(|(_, frame)| frame.truncate(frame.len() - 1));
+    frames
+}
+
 /// What the engine gets.
 fn claimed() -> Vec<(String, Vec<u8>)> {
     let (a4, b4) = ends(false);
@@ -104,6 +109,9 @@ fn wire() -> Vec<(String, Vec<u8>)> {
         each("GTP' (protocol type 0)", |p| p.udp(2152, 2152).payload(&[0x20, 255, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0])),
         each("fragment of UDP", |p| p.fragment(3, true).udp(1, 2).payload(&[0; 64])),
         each("fragment of a tunnel", |p| p.fragment(3, true).raw(41).payload(&[0; 64])),
+        each("first fragment of GTP-U", |p| p.fragment(0, true).gtpu(7).ip(ends(false).0, ends(false).1).tcp(1, 2)),
+        each("first fragment of a tunnel", |p| p.fragment(0, true).ip(ends(true).0, ends(true).1).tcp(1, 2)),
+        cut_by_one_byte(each("TCP shorter than its IP header says", |p| p.tcp(4000, 80).payload(b"hello"))),
         each("SCTP", |p| p.raw(132).payload(&[0; 32])),
         each("GRE", |p| p.raw(47).payload(&[0; 32])),
         each("cut TCP header", |p| p.raw(6).payload(&[0; 19])),
