@@ -151,8 +151,9 @@ static __always_inline void sw_reset_other(struct __sk_buff *skb, const struct s
 }
 
 /* Answers, and returns the tc verdict; -1: this segment passes. */
-static __always_inline int sw_answer(struct __sk_buff *skb, const struct sw_port *port, const struct sw_packet *p,
-				     __u32 place, struct sw_counters *count)
+static __always_inline int sw_answer(struct __sk_buff *skb, const volatile struct sw_wire *w,
+				     const struct sw_port *port, const struct sw_packet *p, __u32 place,
+				     struct sw_counters *count)
 {
 	struct sw_rst rst = { .flags = SW_RST, .back = 1 };
 	__u32 index = place / SW_SLOTS, slot = place % SW_SLOTS;
@@ -168,6 +169,12 @@ static __always_inline int sw_answer(struct __sk_buff *skb, const struct sw_port
 	/* A reset is not answered (RFC 9293 3.10.7.1); it may be all that the other end needs. */
 	if (was.flags & SW_RST)
 		return -1;
+	/* An engine that was only late would not forgive that its custody was given up, nor what passed behind its
+	 * back: until it is taken for dead its flows lose segments, which the ends send again. */
+	if (*(volatile __u32 *)&b->state[slot] >> 1 == w->generation && sw_late(w)) {
+		count->held_back_frames++;
+		return TC_ACT_SHOT;
+	}
 	/* A new connection of the same two: the old one is forgotten, and whoever has not forgotten it will be told by
 	 * the other (RFC 9293 3.5.1). */
 	if (was.flags & SW_SYN && !(was.flags & SW_ACK)) {

@@ -55,7 +55,7 @@ int sw_tc(struct __sk_buff *skb)
 	live = sw_live(w);
 	place = sw_find(skb, w, &p, port->side, live);
 	if (place) {
-		verdict = sw_answer(skb, port, &p, place - 1, count);
+		verdict = sw_answer(skb, w, port, &p, place - 1, count);
 		if (verdict >= 0)
 			return verdict;
 	} else if (claimed && live) {

@@ -12,11 +12,12 @@
 #include <bpf/bpf_endian.h>
 
 /* Changes with every change of a layout below: a newer engine won't take over an older wire's maps. */
-#define SW_ABI 1
+#define SW_ABI 2
 
 #define SW_SLOTS 8      /* entries per bucket of the custody book */
 #define SW_MAX_PORTS 32 /* ports of one wire: pair k is ports 2k (access) and 2k + 1 (core) */
 #define SW_SHAPED (1u << 31)
+#define SW_PATIENCE 10  /* timeouts of silence after which an engine is dead, not late */
 
 enum sw_side { SW_ACCESS = 0, SW_CORE = 1 };
 
@@ -92,6 +93,7 @@ struct sw_counters {
 	__u64 resets;
 	__u64 oversize_frames;
 	__u64 no_socket_frames;
+	__u64 held_back_frames;
 };
 
 _Static_assert(sizeof(struct sw_wire) == 208, "as in layout.rs");
@@ -100,7 +102,7 @@ _Static_assert(sizeof(struct sw_entry) == 104, "as in layout.rs");
 _Static_assert(sizeof(struct sw_bucket) == 896, "as in layout.rs");
 _Static_assert(sizeof(struct sw_subscriber) == 24, "as in layout.rs");
 _Static_assert(sizeof(struct sw_foreign) == 16, "as in layout.rs");
-_Static_assert(sizeof(struct sw_counters) == 7 * 8, "as in layout.rs");
+_Static_assert(sizeof(struct sw_counters) == 8 * 8, "as in layout.rs");
 
 struct sw_map {
 	__u8 unused;
@@ -117,13 +119,22 @@ SW_MAP(sw_xsk_map);         /* XSKMAP by queue, one map per port */
 
 #define SW_ONE(map) ({ __u32 zero_ = 0; bpf_map_lookup_elem(&(map), &zero_); })
 
+static __always_inline int sw_beat_within(const volatile struct sw_wire *w, __u64 ns)
+{
+	/* Signed: a beat may be stored after this program read its clock. */
+	return w->owner_pid && (__s64)(bpf_ktime_get_ns() - w->beat_ns) < (__s64)ns;
+}
+
 /* Has an engine claimed the wire, and beaten within the timeout? */
 static __always_inline int sw_live(const volatile struct sw_wire *w)
 {
-	if (!w->owner_pid)
-		return 0;
-	/* Signed: a beat may be stored after this program read its clock. */
-	return (__s64)(bpf_ktime_get_ns() - w->beat_ns) < (__s64)w->timeout_ns;
+	return sw_beat_within(w, w->timeout_ns);
+}
+
+/* May the engine whose silence opened the wire still come back? */
+static __always_inline int sw_late(const volatile struct sw_wire *w)
+{
+	return sw_beat_within(w, w->timeout_ns * SW_PATIENCE);
 }
 
 #endif

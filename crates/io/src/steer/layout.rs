@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU32, AtomicU64};
 
 /// As `SW_ABI`.
-pub(super) const ABI: u32 = 1;
+pub(super) const ABI: u32 = 2;
 /// Entries per bucket of the custody book.
 pub(super) const SLOTS: usize = 8;
 /// Ports of one wire.
@@ -81,7 +81,7 @@ pub(super) struct Foreign {
 }
 
 /// `struct sw_counters`.
-pub(super) const COUNTERS: usize = 7;
+pub(super) const COUNTERS: usize = 8;
 
 // The programs hold these numbers.
 const _: () = {

@@ -153,6 +153,7 @@ pub(super) fn counters(wire: &Wire) -> Counters {
         resets: sum(4),
         oversize_frames: sum(5),
         no_socket_frames: sum(6),
+        held_back_frames: sum(7),
     }
 }
 

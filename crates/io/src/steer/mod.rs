@@ -9,7 +9,7 @@
 //!             │
 //!             ▼
 //!            tc ── taken by the tap ──► dropped here (the engine has it)
-//!             ├── custody of a dead engine ──► reset to both ends
+//!             ├── custody of a dead engine ──► reset to both ends (dropped while it may only be late)
 //!             └── else ───────────────────────────────────────────► out of port B
 //! ```
 //!
@@ -72,7 +72,8 @@ pub struct AttachOptions {
     pub custody_entries: u32,
     /// Subscribers whose other traffic can be counted at a time.
     pub foreign_entries: u32,
-    /// Silence of the engine after which the wire opens.
+    /// Silence of the engine after which the wire opens. Flows with custody are reset after ten times as long; until
+    /// then their segments are dropped, so that an engine that was only late finds them as it left them.
     pub timeout: Duration,
     /// Longest frame in bytes (with Ethernet header) that the engine's buffers take; longer ones stay on the copper
     /// wire. 0: no limit.
@@ -138,6 +139,8 @@ pub struct Counters {
     pub oversize_frames: u64,
     /// Claimed frames for which no socket was registered, left on the copper wire.
     pub no_socket_frames: u64,
+    /// Segments of marked flows dropped while their engine was silent but might only be late.
+    pub held_back_frames: u64,
 }
 
 /// A marked flow of an engine that is gone.

@@ -1,14 +1,15 @@
 //! What the tc program does with a frame: counting of subscribers, custody, in every scope.
 
 use std::net::Ipv6Addr;
+use std::sync::atomic::Ordering::Relaxed;
 
 use smartwire_engine::api::{CustodyMark, FlowKey, SubscriberKey};
 use smartwire_packet::build::Packet;
 use smartwire_packet::tcp::{Flags, Tcp};
 use smartwire_packet::{csum, parse};
 
-use super::{Bench, PATIENT, REDIRECT};
-use crate::steer::{bpf, foreign, AttachOptions, ForeignBytes};
+use super::{Bench, PATIENT, REDIRECT, SHOT, STOLEN};
+use crate::steer::{bpf, foreign, maps, AttachOptions, ForeignBytes, Heartbeat};
 
 const PHONE: &str = "192.0.2.1";
 const PHONE6: &str = "2001:db8:1:2::1";
@@ -184,4 +185,43 @@ fn a_segment_without_ack_is_answered_by_its_length() {
     assert!(csum::verify(&out, &l));
     let t = Tcp::new(&out, &l).unwrap();
     assert_eq!((t.flags(), t.seq(), t.ack()), (Flags::RST | Flags::ACK, 0, 20));
+}
+
+#[test]
+fn a_marked_flow_of_an_engine_that_may_only_be_late_is_neither_reset_nor_passed() {
+    let Some(bench) = Bench::new(&PATIENT) else { return };
+    bench.heartbeat.claim().unwrap();
+    let segment = |port| frame(PHONE, true, |p| p).tcp(port, 80).ack(9).payload(&[1; 20]).build();
+    let l = parse(&segment(4000)).unwrap();
+    let (access_addr, core_addr) = (l.src(&segment(4000)), l.dst(&segment(4000)));
+    let key = FlowKey { access_addr, core_addr, access_port: 4000, core_port: 80, scope: 0 };
+    let entry = bench.book.claim(&key).unwrap();
+    bench.book.write(entry, &CustodyMark { custody: true, ..CustodyMark::default() });
+    // The last beat was so many timeouts ago (before the machine started, which is as good as any time).
+    let silent_for = |tenths: u64| {
+        let ago = PATIENT.timeout.as_nanos() as u64 / 10 * tenths;
+        bench.wire.page().beat_ns.store(Heartbeat::now_ns().wrapping_sub(ago), Relaxed);
+    };
+    let reset = |out: &[u8]| Tcp::new(out, &parse(out).unwrap()).unwrap().flags() == Flags::RST;
+    let run = |port| bpf::test_run(&bench.packet[0].tc, &segment(port)).unwrap();
+    silent_for(9);
+    assert_eq!((run(4000).0, run(4001).0), (STOLEN, STOLEN), "alive");
+    for late in [11, 50, 99] {
+        silent_for(late);
+        assert_eq!((run(4000).0, run(4001).0), (SHOT, REDIRECT), "{late}");
+    }
+    assert_eq!(maps::counters(&bench.wire).held_back_frames, 3);
+    assert_eq!(maps::counters(&bench.wire).resets, 0);
+    silent_for(101);
+    let (verdict, out) = run(4000);
+    assert!(verdict == REDIRECT && reset(&out));
+    // An earlier engine's is answered at once, whatever its successor does.
+    silent_for(101);
+    bench.heartbeat.release();
+    bench.heartbeat.claim().unwrap();
+    for tenths in [0, 50, 101] {
+        silent_for(tenths);
+        let (verdict, out) = run(4000);
+        assert!(verdict == REDIRECT && reset(&out), "{tenths}");
+    }
 }

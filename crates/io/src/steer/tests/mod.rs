@@ -16,6 +16,7 @@ use super::object::TAP;
 use super::{AttachOptions, CustodyBook, Heartbeat, Mode};
 use crate::sys;
 
+const SHOT: u32 = 2;
 const REDIRECT: u32 = 7;
 const STOLEN: u32 = 4;
 const XDP_PASS: u32 = 2;
