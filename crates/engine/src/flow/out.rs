@@ -17,6 +17,9 @@ use crate::subscriber::pace::Pace;
 /// When to try again where a frame could not leave (out of buffers, or still read by an earlier transmission), ns.
 pub(crate) const RETRY_NS: u64 = 1_000_000;
 
+/// A flow of which nothing was acknowledged for so long no longer counts against its subscriber's budget, ns.
+const DEAD_NS: u64 = 10_000_000_000;
+
 /// The kinds of packet without payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Say {
@@ -267,7 +270,10 @@ impl Flow<'_> {
     /// Tells the subscriber's budget what stream 1 has in flight and whether it could send.
     pub(crate) fn report_flight<I: Io>(&mut self, cx: &mut Cx<'_, I>) {
         let (tx, sub) = (&self.act.tx[1], self.rec.sub);
-        cx.sh.subs.in_flight(cx.now, sub, self.handle, tx.in_flight());
+        // What a dead flow has in flight must not keep the others of its subscriber waiting.
+        let dead = cx.now.since(self.act.progress[1]) > DEAD_NS && tx.unanswered_probes() > 0;
+        let in_flight = if dead { 0 } else { tx.in_flight() };
+        cx.sh.subs.in_flight(cx.now, sub, self.handle, in_flight);
         if tx.wants_to_send(&cx.sh.pool, cx.now) {
             cx.sh.subs.ready(cx.now, sub, self.handle);
         } else {

@@ -197,6 +197,10 @@ impl Sender {
         if dup && (self.probe.count == 0 || self.reno.dups > 0) {
             self.dup_bytes = self.reno_dup(pool, now);
         }
+        if dup && self.probe.count > 0 && self.recovering {
+            // After a silence, with everything before it sent again: the segment at una was lost once more.
+            self.reno_lose_head(pool, now);
+        }
         self.probe_outcome(ack, out);
         self.heard(now, progress);
         if self.params.sack {

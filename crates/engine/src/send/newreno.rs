@@ -62,7 +62,7 @@ impl Sender {
         }
     }
 
-    fn reno_lose_head(&mut self, pool: &mut SegPool, now: Now) {
+    pub(super) fn reno_lose_head(&mut self, pool: &mut SegPool, now: Now) {
         let head = self.q.head;
         if head != NONE {
             self.reno_lose(pool, now, head);
