@@ -61,8 +61,8 @@ struct sw_entry {
 	struct sw_flow flow;
 	__u32 rcv_nxt[2];
 	__u32 snd_nxt[2];
-	__u8 macs[2][12]; /* destination, then source, of a frame towards that side; for the next engine, as is pair */
-	__u8 pair[2];
+	__u8 macs[2][12]; /* destination, then source, of a frame towards that side; for the next engine, as is port */
+	__u8 port[2];
 	__u8 pad[6];
 	__u32 resets[2];
 };

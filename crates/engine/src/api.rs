@@ -132,7 +132,7 @@ pub struct CustodyMark {
     pub snd_nxt: [u32; 2],
     /// Ethernet destination, then source address of a frame towards that side, per side.
     pub macs: [[u8; 12]; 2],
-    /// Pair of ports last used towards that side.
+    /// Number of the port last used towards that side.
     pub port: [u8; 2],
 }
 

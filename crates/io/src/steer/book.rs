@@ -65,7 +65,7 @@ impl CustodyBook {
                 e.macs[side * 3 + i].store(u32::from_ne_bytes([word[0], word[1], word[2], word[3]]), Relaxed);
             }
         }
-        e.pair[0].store(u32::from_ne_bytes([mark.port[0], mark.port[1], 0, 0]), Relaxed);
+        e.port[0].store(u32::from_ne_bytes([mark.port[0], mark.port[1], 0, 0]), Relaxed);
         if mark.custody {
             state.store(mine << 1 | 1, Release);
         }
@@ -177,12 +177,12 @@ fn survivor(entry: u32, e: &Entry) -> Survivor {
         bytes[8..].copy_from_slice(&word(i + 1).to_ne_bytes());
         Ipv6Addr::from(bytes)
     };
-    let pair = |a: &[AtomicU32; 2]| [0, 1].map(|i| a[i].load(Relaxed));
-    let mut mark = CustodyMark { custody: true, rcv_nxt: pair(&e.rcv_nxt), snd_nxt: pair(&e.snd_nxt), ..Default::default() };
+    let both = |a: &[AtomicU32; 2]| [0, 1].map(|i| a[i].load(Relaxed));
+    let mut mark = CustodyMark { custody: true, rcv_nxt: both(&e.rcv_nxt), snd_nxt: both(&e.snd_nxt), ..Default::default() };
     for (i, w) in e.macs.iter().enumerate() {
         mark.macs[i / 3][i % 3 * 4..i % 3 * 4 + 4].copy_from_slice(&w.load(Relaxed).to_ne_bytes());
     }
-    let [access, core, ..] = e.pair[0].load(Relaxed).to_ne_bytes();
+    let [access, core, ..] = e.port[0].load(Relaxed).to_ne_bytes();
     mark.port = [access, core];
     let ports = word(4);
     let key = FlowKey {
@@ -192,7 +192,7 @@ fn survivor(entry: u32, e: &Entry) -> Survivor {
         core_port: ports as u16,
         scope: word(5),
     };
-    Survivor { entry, key, mark, resets: pair(&e.resets) }
+    Survivor { entry, key, mark, resets: both(&e.resets) }
 }
 
 /// `struct sw_flow`: addresses as they are in memory, so that the programs copy them from packets.

@@ -57,8 +57,8 @@ pub(super) struct Entry {
     pub snd_nxt: [AtomicU32; 2],
     /// Two times destination and source address, as words of memory.
     pub macs: [AtomicU32; 6],
-    /// Pair towards the access side, pair towards the core, six bytes unused.
-    pub pair: [AtomicU32; 2],
+    /// Port towards the access side, port towards the core, six bytes unused.
+    pub port: [AtomicU32; 2],
     pub resets: [AtomicU32; 2],
 }
 
