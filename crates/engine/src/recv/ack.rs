@@ -39,7 +39,8 @@ impl Receiver {
             return Some(now);
         }
         let news = plan.ack - self.told_ack;
-        if news >= 2 * u64::from(self.params.mss) {
+        // Every second full segment at once (RFC 5681 section 4.2).
+        if news >= 2 * u64::from(self.full) {
             Some(now)
         } else if news > 0 {
             Some(self.delayed.unwrap_or(now))
@@ -63,9 +64,9 @@ impl Receiver {
         }
         self.rcv_nxt = end;
         self.blocks.passed(end);
-        self.waiting = self.waiting.saturating_add(len);
-        // RFC 5681 section 4.2: at once for what fills a hole, every second full segment, and in X's slow start.
-        if self.quick > 0 || self.held.count > 0 || self.waiting >= 2 * u32::from(self.params.mss) {
+        self.full = self.full.max(len);
+        // At once for what fills a hole (RFC 5681 section 4.2), and in X's slow start.
+        if self.quick > 0 || self.held.count > 0 {
             self.quick = self.quick.saturating_sub(1);
             self.delayed = Some(now);
         } else if self.delayed.is_none() {
@@ -147,8 +148,7 @@ impl Receiver {
         self.told_ack = ack;
         self.echo_next();
         self.urgent = false;
-        self.waiting = self.rcv_nxt.saturating_sub(ack).min(u64::from(u32::MAX)) as u32;
-        self.delayed = (self.waiting > 0).then(|| now.after_ns(DELAY_NS));
+        self.delayed = (self.rcv_nxt > ack).then(|| now.after_ns(DELAY_NS));
         let mut fields =
             AckFields { ack, window, ts_ecr, ece: self.ece, blocks: [(0, 0); 4], count: 0, dsack: false };
         self.report(&mut fields);

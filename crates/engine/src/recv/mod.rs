@@ -35,6 +35,8 @@ use sack::Blocks;
 const DELAY_NS: u64 = 40_000_000;
 /// Segments at the start that are acknowledged one by one, so that X's slow start is not slowed.
 const QUICK: u8 = 16;
+/// What every path carries (RFC 9293 section 3.7.1): a segment up to this may be full.
+const MOST_SMALL: u32 = 536;
 /// Least time between two answers to segments that are not acceptable (RFC 5961 section 7; Linux: 500 ms).
 const INVALID_NS: u64 = 500_000_000;
 
@@ -62,8 +64,8 @@ pub struct Receiver {
     urgent: bool,
     /// Until when news may wait for company.
     delayed: Option<Now>,
-    /// Bytes in order that X was not told about.
-    waiting: u32,
+    /// Largest payload seen of X: what "full segment" means, since X may be held to less than Y takes.
+    full: u32,
     quick: u8,
     /// When told_ack last moved a step where custody is more than half full.
     step_at: Now,
@@ -94,7 +96,7 @@ impl Receiver {
             ce: false,
             urgent: false,
             delayed: None,
-            waiting: 0,
+            full: MOST_SMALL.min(u32::from(params.mss)),
             quick: QUICK,
             step_at: now,
             draining: None,

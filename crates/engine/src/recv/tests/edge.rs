@@ -88,6 +88,7 @@ fn where_the_edge_may_not_grow_the_ack_covers_only_what_the_scale_can_express() 
             let f = b.ack();
             assert_eq!((right - f.ack) % (1 << 14), 0);
             assert_eq!(b.r.told_right(), right);
+            assert!(b.r.rcv_nxt() - f.ack < 1 << 14, "and no less than that");
         }
         withheld = withheld.max(b.r.rcv_nxt() - b.r.told_ack());
     }

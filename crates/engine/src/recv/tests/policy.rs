@@ -29,11 +29,22 @@ fn every_second_full_segment_is_acknowledged_at_once_and_one_alone_within_40_ms(
 #[test]
 fn small_segments_wait_until_they_make_two_full_ones() {
     let mut b = Bed::new().warmed();
+    b.data(17, 1000);
+    b.ack();
     for i in 0..19 {
-        b.data(17 + i * 100, 100);
+        b.data(1017 + i * 100, 100);
         assert!(b.due().unwrap() > 0, "{i}");
     }
-    b.data(1917, 100);
+    b.data(2917, 100);
+    assert_eq!(b.due(), Some(0));
+}
+
+#[test]
+fn full_is_what_x_sends_not_what_y_would_take() {
+    let mut b = Bed::with(RecvParams { mss: 8948, ..params() }, 8).warmed();
+    b.data(17, 1000);
+    assert!(b.due().unwrap() > 0);
+    b.data(1017, 1000);
     assert_eq!(b.due(), Some(0));
 }
 

@@ -88,6 +88,20 @@ fn over_a_hole_the_echo_is_that_of_the_last_segment_in_order() {
 }
 
 #[test]
+fn a_withheld_acknowledgement_echoes_the_segment_at_its_own_edge() {
+    let mut b = Bed::new().warmed();
+    b.onward.custody = 0;
+    for i in 0..3 {
+        b.ts = 201 + i;
+        b.data(17 + u64::from(i) * 1000, 1000);
+    }
+    for i in 0..3 {
+        b.onward.una += 1000;
+        assert_eq!(b.ack().ts_ecr, Some(201 + i));
+    }
+}
+
+#[test]
 fn every_acceptable_segment_moves_the_ratchet_and_no_other_does() {
     let mut b = Bed::new().warmed();
     b.ts = 300;
