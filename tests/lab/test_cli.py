@@ -6,8 +6,12 @@ import json
 
 import pytest
 from smartwire.cli.main import run
+from smartwire.errors import Error
 from smartwire.lab import scenarios
 from smartwire.lab.links import link
+from smartwire.lab.measure.book import book
+from smartwire.lab.progress import Story
+from smartwire.lab.trial import Trial
 
 
 def test_the_list_names_every_scenario_and_profile(capsys):
@@ -49,6 +53,22 @@ def test_a_shell_in_a_lab_that_does_not_stand_gets_one_sentence(capsys):
         pytest.skip("a lab is standing on this machine")
     assert run(["lab", "shell", "phone"]) == 3
     assert "smartwire lab up" in capsys.readouterr().err
+
+
+def test_the_book_of_measurements_shows_what_was_missed(tmp_path):
+    trial = Trial("loss", story=Story("x", 1, quiet=True))
+    trial.row(ip=4, mode="smartwire", goodput_mbps=17.5, bins=[1, 2])
+    trial.at_least("goodput, ratio", 0.9, 0.95)
+    trial.at_most("time, s", 1, 2)
+    trial.faults.append("a byte was wrong")
+    (tmp_path / "loss.json").write_text(json.dumps(trial.document()))
+    text = book(tmp_path)
+    assert "1 of 2 bounds hold; 1 runs prove nothing." in text
+    assert "| goodput, ratio | 0.9 | at least 0.95 | **missed** |" in text
+    assert "| 4 | smartwire | 17.5 |" in text
+    assert "**Proves nothing:** a byte was wrong." in text
+    with pytest.raises(Error, match="There are no results"):
+        book(tmp_path / "empty")
 
 
 def test_a_link_is_a_rate_a_profile_or_a_trace(tmp_path):

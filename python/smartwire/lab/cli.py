@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import click
@@ -57,10 +59,12 @@ def list_(as_json: bool) -> None:
 
 @command(
     "run",
+    synopsis=["smartwire lab run SCENARIO... [OPTIONS]"],
     examples=[
         ("smartwire lab run queue", "Queueing delay, beside CUBIC, BBR and a terminating proxy"),
         ("smartwire lab run loss --quick --ip 4", "A short look at 1% of loss, IPv4 only"),
         ("smartwire lab run queue --link trace.down --json", "The same on a trace of your own; figures for a program"),
+        ("smartwire lab run all --save results", "Everything; the figures of each scenario in a file"),
     ],
     exits={
         0: "all bounds hold",
@@ -69,48 +73,69 @@ def list_(as_json: bool) -> None:
     },
     see=["lab list", "demo"],
 )
-@argument("scenario", type=Name("scenario", lambda: SCENARIOS), help="One of `smartwire lab list`.")
+@argument("names", nargs=-1, required=True, metavar="SCENARIO...", type=Name("scenario", lambda: [*SCENARIOS, "all"]),
+          help="Of `smartwire lab list`; all: every one.")
 @click.option("--quick", is_flag=True, help="Short and coarse, to see that it works; its figures are no measurement.")
 @click.option("--ip", "version", type=click.Choice(["4", "6", "both"]), default="both", show_default=True)
 @click.option("--link", "links", multiple=True,
               help=f"Instead of the scenario's own links; may be given several times. {LINK_HELP}")
 @click.option("--seed", default=1, show_default=True, help="Of everything random.")
 @click.option("--io", type=click.Choice(["auto", "xdp", "packet"]), help="How the wire gets its packets.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of tables.")
-def run(scenario: str, quick: bool, version: str, links: tuple[str, ...], seed: int, io: str | None,
-        as_json: bool) -> int:  # fmt: skip
-    """Carry out a scenario and hold its figures against their bounds.
+@click.option("--save", type=click.Path(file_okay=False, path_type=Path),
+              help="Also write each scenario's document to a file in this directory.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document per scenario instead of tables.")
+def run(names: tuple[str, ...], quick: bool, version: str, links: tuple[str, ...], seed: int, io: str | None,
+        save: Path | None, as_json: bool) -> int:  # fmt: skip
+    """Carry out scenarios and hold their figures against their bounds.
 
     Builds a lab for each thing that is compared, runs them in turn over the same seconds of the same link, takes all
     down again. Every byte is checked, and a run in which less than 95% of the TCP payload was under custody has
     failed, unless it is about connections that are left alone.
     """
+    import json
+
     from smartwire.cli.output import emit
-    from smartwire.errors import Error
     from smartwire.lab.links import link
     from smartwire.lab.net import check_requirements, sweep
-    from smartwire.lab.progress import Story
     from smartwire.lab.scenarios import find
-    from smartwire.lab.trial import Trial
 
-    function, entry = find(scenario), SCENARIOS[scenario]
+    chosen = {name: find(name) for name in (SCENARIOS if "all" in names else names)}
     radios = [link(text, seed) for text in links]
     check_requirements()
+    if save:
+        save.mkdir(parents=True, exist_ok=True)
     sweep()
-    minutes = (entry.quick_minutes if quick else entry.minutes) / (2 if version != "both" else 1)
-    with Story(f"{scenario}: building the lab", minutes * 60, quiet=as_json) as story:
-        story.say(f"{entry.text}; about {minutes:.2g} min")
-        trial = Trial(scenario, story, quick, (4, 6) if version == "both" else (int(version),), seed,
-                      ("--io", io) if io else (), radios)  # fmt: skip
+    passed = True
+    for name, function in chosen.items():
+        versions = (4, 6) if version == "both" else (int(version),)
+        trial = carry_out(name, function, as_json, quick=quick, versions=versions, seed=seed, links=radios,
+                          options=("--io", io) if io else ())  # fmt: skip
+        passed = passed and trial.passed
+        if save:
+            (save / f"{name}.json").write_text(json.dumps(trial.document(), indent=1))
+        if as_json:
+            emit(trial.document())
+        else:
+            show(trial)
+    return 0 if passed else 1
+
+
+def carry_out(name: str, function: Callable, quiet: bool, quick: bool, versions: tuple[int, ...], **knobs: Any) -> Any:
+    """Runs one scenario; returns its Trial, whatever came of it."""
+    from smartwire.errors import Error
+    from smartwire.lab.progress import Story
+    from smartwire.lab.trial import Trial
+
+    entry = SCENARIOS[name]
+    minutes = (entry.quick_minutes if quick else entry.minutes) * len(versions) / 2
+    with Story(f"{name}: building the lab", minutes * 60, quiet) as story:
+        story.say(f"{name}: {entry.text}; about {minutes:.2g} min")
+        trial = Trial(name, story, quick, versions, **knobs)
         try:
             function(trial)
         except Error as problem:  # what was measured before it still stands
             trial.faults.append(str(problem).rstrip("."))
-    if as_json:
-        emit(trial.document())
-    else:
-        show(trial)
-    return 0 if trial.passed else 1
+    return trial
 
 
 def show(trial: Any) -> None:
