@@ -8,6 +8,7 @@ pub mod codec;
 pub mod crossings;
 pub mod emulator;
 pub mod endpoint;
+pub mod faults;
 pub mod link;
 pub mod measure;
 pub mod pcapng;

@@ -318,7 +318,7 @@ impl Subscribers {
     fn sweep(&mut self, now: Now) {
         let end = self.controls.end();
         let mut looked = 0;
-        while end > 0 && (looked < SWEEP || (self.controls.is_full() && looked < 2 * end)) {
+        while end > 0 && (looked < SWEEP || (self.controls.is_full() && looked < SWEEP + end)) {
             looked += 1;
             self.control_hand = (self.control_hand + 1) % end;
             let hand = self.control_hand;

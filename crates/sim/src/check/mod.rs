@@ -61,6 +61,8 @@ struct Flow {
     expected: VecDeque<(Side, u64)>,
     recent: VecDeque<u64>,
     log: VecDeque<Line>,
+    /// A SYN of another connection between the same ports, which nobody has answered yet.
+    next_syn: Option<(Side, Vec<u8>)>,
 }
 
 impl Flow {
@@ -72,6 +74,7 @@ impl Flow {
             expected: VecDeque::new(),
             recent: VecDeque::new(),
             log: VecDeque::new(),
+            next_syn: None,
         }
     }
 
@@ -136,10 +139,7 @@ impl Checker {
         let key = key(side, &t);
         self.touched.push(key);
         let flow = self.flows.entry(key).or_insert_with(|| Flow::new(Mode::Raw));
-        if t.sum_ok && t.seg.has(SYN) && !t.seg.has(ACK) && flow.streams[side as usize].is_other_syn(t.seg.seq) {
-            let mode = if flow.mode == Mode::Optimized { Mode::Over } else { Mode::Raw };
-            *flow = Flow::new(mode);
-        }
+        let other_syn = t.sum_ok && t.seg.has(SYN) && flow.other_connection(side, &t, frame);
         if flow.mode == Mode::Raw {
             flow.expected.push_back((side.other(), hash(frame)));
         }
@@ -147,7 +147,7 @@ impl Checker {
             flow.recent.pop_front();
         }
         flow.recent.push_back(hash(frame));
-        if !t.sum_ok {
+        if !t.sum_ok || other_syn {
             return;
         }
         let new = flow.streams[side as usize].on_in(&t);
@@ -244,6 +244,30 @@ impl Checker {
 }
 
 impl Flow {
+    /// A SYN that is not this connection's: whether it begins another is known once it is answered. True for one that
+    /// says nothing about this connection.
+    fn other_connection(&mut self, side: Side, t: &Tcp<'_>, frame: &[u8]) -> bool {
+        if !t.seg.has(ACK) && self.streams[side as usize].is_other_syn(t.seg.seq) {
+            if self.mode == Mode::Optimized {
+                self.next_syn = Some((side, frame.to_vec()));
+                return true;
+            }
+            *self = Flow::new(Mode::Raw);
+        }
+        let answered = self.next_syn.take_if(|(from, syn)| {
+            let syn = codec::tcp(syn, false);
+            *from != side && syn.is_some_and(|syn| t.seg.has(SYN | ACK) && t.seg.ack == syn.seg.seq.wrapping_add(1))
+        });
+        if let Some((from, syn)) = answered {
+            let mode = if self.mode == Mode::Raw { Mode::Raw } else { Mode::Over };
+            *self = Flow::new(mode);
+            if let Some(syn) = codec::tcp(&syn, false) {
+                self.streams[from as usize].on_in(&syn);
+            }
+        }
+        false
+    }
+
     /// Bytes acknowledged to a sender by the engine and not by the receiver, over both streams.
     fn custody(&self) -> u64 {
         let of = |x: usize| self.streams[x].told_ack.saturating_sub(self.streams[1 - x].acked.max(1));
@@ -260,6 +284,9 @@ fn judge(flow: &mut Flow, side: Side, frame: &[u8], t: &Tcp<'_>) -> Result<(), S
         if flow.expected.pop_front() != Some((side, mark)) {
             return Err("I8: a frame of a flow that is not optimized did not leave as it came".into());
         }
+        return Ok(());
+    }
+    if (flow.turned || flow.mode == Mode::Over) && as_it_came() {
         return Ok(());
     }
     if !t.sum_ok {

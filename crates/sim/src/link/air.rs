@@ -35,8 +35,8 @@ impl<P> Ord for Flying<P> {
 /// What the air decided.
 pub(super) struct Verdict {
     pub(super) fate: Fate,
-    /// Bits to flip: up to three random numbers.
-    pub(super) flips: Vec<u64>,
+    /// Which bit to flip, a random number. One bit: two may cancel each other in a checksum.
+    pub(super) flip: Option<u64>,
     pub(super) copies: u32,
 }
 
@@ -88,7 +88,7 @@ impl<P> Air<P> {
 
     /// Decides about a packet that leaves the queue now.
     pub(super) fn judge(&mut self, now: u64, spec: &LinkSpec, class: Class) -> Verdict {
-        let mut verdict = Verdict { fate: Fate::Crossed, flips: Vec::new(), copies: 1 };
+        let mut verdict = Verdict { fate: Fate::Crossed, flip: None, copies: 1 };
         if self.first_lost(now, spec, class) {
             verdict.fate = Fate::FirstLost;
             return verdict;
@@ -111,8 +111,7 @@ impl<P> Air<P> {
             verdict.copies = 2;
         }
         if self.loss_rng.chance(spec.corrupt) {
-            let flips = self.loss_rng.range(1, 3);
-            verdict.flips = (0..flips).map(|_| self.loss_rng.bits()).collect();
+            verdict.flip = Some(self.loss_rng.bits());
         }
         verdict
     }

@@ -317,8 +317,8 @@ impl<P: Packet> Link<P> {
         for _ in 1..verdict.copies {
             self.air.launch(at, &self.spec, queued.bytes, queued.packet.clone());
         }
-        self.totals.corrupted += u64::from(!verdict.flips.is_empty());
-        for random in verdict.flips {
+        self.totals.corrupted += u64::from(verdict.flip.is_some());
+        if let Some(random) = verdict.flip {
             queued.packet.flip_bit(random);
         }
         self.air.launch(at, &self.spec, queued.bytes, queued.packet);

@@ -28,7 +28,7 @@ pub struct LinkSpec {
     pub burst_loss: Option<BurstLoss>,
     /// Packets that arrive twice.
     pub duplicate: f64,
-    /// Packets that arrive with one to three bits flipped, anywhere behind the Ethernet header.
+    /// Packets that arrive with one bit flipped, anywhere behind the Ethernet header.
     pub corrupt: f64,
     /// Packets that are late, and overtaken.
     pub reorder: Option<Reorder>,
