@@ -272,7 +272,12 @@ impl Flow<'_> {
         let (tx, sub) = (&self.act.tx[1], self.rec.sub);
         // What a dead flow has in flight must not keep the others of its subscriber waiting.
         let dead = cx.now.since(self.act.progress[1]) > DEAD_NS && tx.unanswered_probes() > 0;
-        let in_flight = if dead { 0 } else { tx.in_flight() };
+        let in_flight = match tx.in_flight() {
+            _ if dead => 0,
+            // Nobody knows how much of it is gone: recovery goes by one hole at a time.
+            bytes if tx.recovering() && !self.rec.has(flag::SACK) => bytes.min(2 * u32::from(self.rec.mss[0])),
+            bytes => bytes,
+        };
         cx.sh.subs.in_flight(cx.now, sub, self.handle, in_flight);
         if tx.wants_to_send(&cx.sh.pool, cx.now) {
             cx.sh.subs.ready(cx.now, sub, self.handle);
