@@ -172,7 +172,7 @@ fn a_wire_that_opened_resets_flows_with_custody_and_lets_the_others_go() {
     each(|t| {
         with_custody(t, 2);
         let now = t.now;
-        t.engine.wire_opened(now, &mut t.io);
+        t.engine.wire_opened(now, false, &mut t.io);
         let out = t.collect();
         assert_eq!(out.iter().filter(|p| p.is(Flags::RST)).count(), 2);
         assert_eq!(t.engine.stats().stopped[StopReason::WireOpened as usize], 1);
@@ -181,9 +181,21 @@ fn a_wire_that_opened_resets_flows_with_custody_and_lets_the_others_go() {
     each(|t| {
         t.handshake();
         let now = t.now;
-        t.engine.wire_opened(now, &mut t.io);
+        t.engine.wire_opened(now, true, &mut t.io);
         assert!(t.collect().is_empty());
         assert!(t.engine.drained());
+    });
+}
+
+#[test]
+fn a_wire_that_opened_for_a_moment_keeps_flows_with_custody() {
+    each(|t| {
+        with_custody(t, 2);
+        let now = t.now;
+        t.engine.wire_opened(now, true, &mut t.io);
+        assert!(t.collect().is_empty());
+        t.ack(A, 2);
+        assert_eq!((t.engine.stats().resets, t.engine.stats().custody_bytes), (0, 0));
     });
 }
 

@@ -30,7 +30,7 @@ pub(crate) enum Ask {
     /// Let this tap see everything from now on, or none any more.
     Tap(Option<Tap>, SyncSender<()>),
     /// The copper wire was open.
-    Opened,
+    Opened(bool),
 }
 
 /// What an operator orders.
@@ -129,8 +129,8 @@ impl Seat {
     }
 
     /// The copper wire was open: forget what can't be certain any more.
-    pub(crate) fn opened<I: Io>(&mut self, now: Now, io: &mut I) {
-        self.watch.call(&mut self.engine, now, Call::Opened, io);
+    pub(crate) fn opened<I: Io>(&mut self, now: Now, late: bool, io: &mut I) {
+        self.watch.call(&mut self.engine, now, Call::Opened(late), io);
     }
 
     /// When [`Seat::step`] must be called next, frames or not.
@@ -156,7 +156,7 @@ impl Seat {
                 self.watch.tap = tap;
                 let _ = reply.try_send(());
             }
-            Ask::Opened => self.opened(now, io),
+            Ask::Opened(late) => self.opened(now, late, io),
         }
     }
 

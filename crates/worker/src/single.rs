@@ -71,9 +71,9 @@ impl Single {
         self.promise.back_in(now.0, 0);
         match self.pulse.check(now.0) {
             Beat::Alive => {}
-            Beat::Opened { for_ns } => {
+            Beat::Opened { for_ns, late } => {
                 self.house.opened(for_ns, &self.pulse.why());
-                self.seat.opened(now, &mut self.driver);
+                self.seat.opened(now, late, &mut self.driver);
             }
             Beat::Lost => return Err(IoError::new(LOST)),
         }

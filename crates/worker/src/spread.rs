@@ -113,10 +113,10 @@ impl Spreader {
             self.promise.back_in(now.0, 0);
             match self.pulse.check(now.0) {
                 Beat::Alive => {}
-                Beat::Opened { for_ns } => {
+                Beat::Opened { for_ns, late } => {
                     self.house.opened(for_ns, &self.pulse.why());
                     // An engine whose thread is gone has said why.
-                    self.lanes.iter().for_each(|l| drop(l.asks.send(Ask::Opened)));
+                    self.lanes.iter().for_each(|l| drop(l.asks.send(Ask::Opened(late))));
                 }
                 Beat::Lost => return Err(IoError::new(crate::single::LOST)),
             }

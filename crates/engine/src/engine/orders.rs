@@ -69,13 +69,17 @@ impl Engine {
         })
     }
 
-    /// The copper wire forwarded packets behind the engine's back: nothing it knows is certain any more. Flows without
-    /// custody are let go, the others are reset both ways.
-    pub fn wire_opened<I: Io>(&mut self, now: Now, io: &mut I) {
+    /// The copper wire forwarded packets behind the engine's back. Flows that the custody book did not mark are let go:
+    /// what is known of them is not certain any more. `late`: the copper wire held back the segments of marked flows,
+    /// which therefore go on as if those had been lost; otherwise it may have reset them, and both ends are reset.
+    pub fn wire_opened<I: Io>(&mut self, now: Now, late: bool, io: &mut I) {
         self.sh.stats.wire_opened += 1;
         for id in 0..self.records.end() {
             let Some(rec) = self.records.get(id) else { continue };
             let handle = rec.active;
+            if late && rec.has(crate::flow::record::flag::MARKED) {
+                continue;
+            }
             if handle == NONE {
                 self.hand_back_idle(now, id, StopReason::WireOpened, io);
                 continue;

@@ -8,6 +8,9 @@ use super::maps::Wire;
 use super::{book, Beat, SteerError};
 use crate::sys;
 
+/// Timeouts of silence after which the programs take an engine for dead: SW_PATIENCE of bpf/wire.h.
+const PATIENCE: u64 = 10;
+
 /// Generations fit a book entry's state beside its custody bit; the last one means "none" to the programs.
 const MAX_GENERATION: u32 = (1 << 31) - 2;
 
@@ -57,11 +60,13 @@ impl Heartbeat {
         }
         // The largest wins, so that of several threads exactly one sees a gap.
         let silent = now_ns.saturating_sub(page.beat_ns.fetch_max(now_ns, AcqRel));
-        match silent.checked_sub(page.timeout_ns.load(Relaxed)) {
+        let timeout = page.timeout_ns.load(Relaxed);
+        match silent.checked_sub(timeout) {
             None => Beat::Alive,
             Some(for_ns) => {
                 page.opened.fetch_add(1, Relaxed);
-                Beat::Opened { for_ns }
+                // The programs read their own clock: the last timeout before their patience ends counts as too late.
+                Beat::Opened { for_ns, late: silent < (PATIENCE - 1) * timeout }
             }
         }
     }

@@ -104,6 +104,8 @@ pub enum Beat {
     Opened {
         /// Nanoseconds for which the wire was open.
         for_ns: u64,
+        /// Segments of flows with custody were held back, not answered: those flows can go on.
+        late: bool,
     },
     /// Another process has claimed the wire: stop, touch nothing.
     Lost,

@@ -159,7 +159,7 @@ fn the_wire_opens_when_the_beat_stops_and_closes_with_the_next() {
         assert_eq!(receive(&mut server, 1, made_up), [frame.clone()], "{mode:?}");
         engine.turn();
         assert_eq!(engine.seen, [], "{mode:?}");
-        assert!(matches!(steer.heartbeat().beat(), Beat::Opened { for_ns } if for_ns >= 5_000_000), "{mode:?}");
+        assert!(matches!(steer.heartbeat().beat(), Beat::Opened { for_ns, .. } if for_ns >= 5_000_000), "{mode:?}");
         assert_eq!(steer.open_count(), opened + 1);
         // Closed again: try until one attempt fits between two beats.
         while engine.seen.is_empty() {

@@ -17,7 +17,7 @@ pub(crate) enum Call<'a> {
     /// `foreign_traffic`.
     Foreign(SubscriberKey, u64, u64),
     /// `wire_opened`.
-    Opened,
+    Opened(bool),
 }
 
 /// A call read back; the frames of an `Rx` call stand in it one after the other.
@@ -26,7 +26,7 @@ pub(super) enum ReadCall {
     Time,
     Command(Command),
     Foreign(SubscriberKey, u64, u64),
-    Opened,
+    Opened(bool),
 }
 
 const RX: u8 = 0;
@@ -45,13 +45,14 @@ pub(super) fn write_call<I: Io>(out: &mut Vec<u8>, now: Now, call: &Call<'_>, io
         Call::Command(Command::Bypass { .. }) => BYPASS,
         Call::Command(Command::Resume { .. }) => RESUME,
         Call::Foreign(..) => FOREIGN,
-        Call::Opened => OPENED,
+        Call::Opened(_) => OPENED,
     };
     out.push(kind);
     out.extend_from_slice(&now.0.to_le_bytes());
     match call {
         Call::Rx(frames) => write_frames(out, frames, io),
-        Call::Time | Call::Opened => {}
+        Call::Time => {}
+        Call::Opened(late) => out.push(u8::from(*late)),
         Call::Command(Command::Drain { target, deadline } | Command::Bypass { target, deadline }) => {
             out.extend_from_slice(&deadline.0.to_le_bytes());
             write_target(out, target);
@@ -171,7 +172,7 @@ impl<'a> Reader<'a> {
             }
             RESUME => ReadCall::Command(Command::Resume { target: self.target()? }),
             FOREIGN => ReadCall::Foreign(self.subscriber()?, self.u64()?, self.u64()?),
-            OPENED => ReadCall::Opened,
+            OPENED => ReadCall::Opened(self.u8()? != 0),
             _ => return None,
         };
         Some((now, call))

@@ -101,7 +101,7 @@ impl Run {
                 engine.command(now, command, io);
             }
             ReadCall::Foreign(who, down, up) => engine.foreign_traffic(now, who, down, up),
-            ReadCall::Opened => engine.wire_opened(now, io),
+            ReadCall::Opened(late) => engine.wire_opened(now, late, io),
         }
         while engine.poll_event().is_some() {}
         0

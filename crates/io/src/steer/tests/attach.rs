@@ -197,7 +197,7 @@ fn a_gap_between_two_beats_is_found_once_and_counted() {
         assert_eq!(beat.beat_at(now), Beat::Alive);
     }
     now += 25_000_000 + 7;
-    assert_eq!(beat.clone().beat_at(now), Beat::Opened { for_ns: 7 });
+    assert_eq!(beat.clone().beat_at(now), Beat::Opened { for_ns: 7, late: true });
     assert_eq!(beat.beat_at(now), Beat::Alive);
     assert_eq!(beat.beat_at(now - 50_000_000), Beat::Alive, "a thread that read the clock earlier");
     assert_eq!(steer.open_count(), opened + 1);
