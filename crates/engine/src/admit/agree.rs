@@ -35,21 +35,6 @@ pub struct Agreed {
     pub port: [Port; 2],
 }
 
-impl Agreed {
-    /// True for a segment of the handshake that comes again: a repeated SYN-ACK passes raw until its sender is known to
-    /// be ESTABLISHED, since the third ACK may have been lost beyond the wire; so does a late repeated SYN.
-    pub fn is_repeat(&self, from: Side, seq: u32, ack: u32, flags: Flags) -> bool {
-        let same_isn = flags.contains(Flags::SYN) && seq == self.isn[from as usize];
-        let answers = flags.contains(Flags::ACK);
-        let its_ack = ack == self.isn[from.other() as usize].wrapping_add(1);
-        if from == self.initiator {
-            same_isn && !answers
-        } else {
-            same_isn && answers && its_ack
-        }
-    }
-}
-
 /// What a SYN or a SYN-ACK says.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Hello {

@@ -72,7 +72,7 @@ impl Handshakes {
     pub fn on_segment(&mut self, now: Now, key: &FlowKey, port: Port, seg: &HsSegment) -> Step {
         self.buckets.sweep(now);
         if seg.flags.contains(Flags::RST) {
-            self.forget(key);
+            self.buckets.remove(self.hasher.flow(key), key);
             return Step::Unknown;
         }
         match (seg.flags.contains(Flags::SYN), seg.flags.contains(Flags::ACK)) {
@@ -82,9 +82,8 @@ impl Handshakes {
         }
     }
 
-    /// Refuses a flow for a reason that the caller found (fragments, IP options, an operator's order): what follows of
-    /// its handshake is only watched. False if it was refused already.
-    pub fn refuse(&mut self, now: Now, key: &FlowKey, reason: RefuseReason) -> bool {
+    /// Refuses a flow: what follows of its handshake is only watched. False if it was refused already.
+    fn refuse(&mut self, now: Now, key: &FlowKey, reason: RefuseReason) -> bool {
         let hash = self.hasher.flow(key);
         match self.buckets.find(now, hash, key) {
             Some(record) => record.refuse(reason),
@@ -95,11 +94,6 @@ impl Handshakes {
                 true
             }
         }
-    }
-
-    /// Forgets a flow's handshake.
-    pub fn forget(&mut self, key: &FlowKey) {
-        self.buckets.remove(self.hasher.flow(key), key);
     }
 
     /// Handshakes remembered, refused ones included until they expire.

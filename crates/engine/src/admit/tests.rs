@@ -1,7 +1,6 @@
 //! Tests of admission: one handshake, told by the segments that cross the wire.
 
 use super::*;
-use crate::seq;
 use smartwire_packet::tcp::{Kinds, Timestamps};
 
 const MS: u64 = 1_000_000;
@@ -438,18 +437,6 @@ fn a_reset_ends_the_handshake() {
 }
 
 #[test]
-fn a_caller_can_refuse_before_or_during_the_handshake() {
-    let mut w = Wire::new();
-    assert!(w.hs.refuse(w.now, &w.key, RefuseReason::Fragment));
-    assert!(!w.hs.refuse(w.now, &w.key, RefuseReason::Fragment));
-    let mut w = Wire::new();
-    w.see(ACCESS, syn());
-    assert!(w.hs.refuse(w.now, &w.key, RefuseReason::Fragment));
-    w.see(CORE, syn_ack());
-    assert_eq!(w.see(ACCESS, third()), Step::Watch);
-}
-
-#[test]
 fn a_handshake_that_takes_too_long_is_forgotten() {
     let mut w = Wire::new();
     w.see(ACCESS, syn());
@@ -495,17 +482,4 @@ fn the_same_seed_evicts_the_same() {
     };
     assert_eq!(run(7), run(7));
     assert_ne!(run(7), run(8));
-}
-
-#[test]
-fn repeats_of_the_handshake_are_known_after_it() {
-    let a = Wire::agree(syn(), syn_ack());
-    let sa = syn_ack();
-    assert!(a.is_repeat(Side::Core, sa.seq, sa.ack, sa.flags));
-    assert!(a.is_repeat(Side::Access, X, 0, Flags::SYN));
-    assert!(!a.is_repeat(Side::Core, sa.seq + 1, sa.ack, sa.flags));
-    assert!(!a.is_repeat(Side::Core, sa.seq, sa.ack + 1, sa.flags));
-    assert!(!a.is_repeat(Side::Access, seq::wrap(X, 1), 0, Flags::SYN));
-    assert!(!a.is_repeat(Side::Access, sa.seq, sa.ack, sa.flags));
-    assert!(!a.is_repeat(Side::Core, sa.seq, sa.ack, Flags::ACK));
 }
