@@ -238,7 +238,7 @@ impl Flow<'_> {
                 }
             }
             Verdict::Keepalive => self.keepalive(cx, s),
-            Verdict::Old => {
+            Verdict::Old { .. } => {
                 cx.sh.stats.duplicate_segments += 1;
                 self.compare(cx, s, seg);
             }

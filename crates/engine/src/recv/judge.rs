@@ -25,7 +25,7 @@ impl Receiver {
             return if self.in_window(seg.seq) { Verdict::Empty } else { Verdict::Drop(Refusal::Window) };
         }
         if seg.end() <= self.rcv_nxt {
-            return Verdict::Old;
+            return Verdict::Old { told: seg.end() < self.told_ack };
         }
         if self.fin.is_some() {
             return Verdict::Drop(Refusal::Window);
@@ -49,7 +49,7 @@ impl Receiver {
         let end = fits + u64::from(seg.fin && fits == payload_end);
         let (from, to) = self.held.first_gap(pool, start, end);
         if from == to {
-            return Verdict::Old;
+            return Verdict::Old { told: false };
         }
         let part = Part {
             front: (from - seg.seq) as u32,

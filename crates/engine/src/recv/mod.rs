@@ -121,7 +121,7 @@ impl Receiver {
             Verdict::Empty => self.learn(now, seg),
             Verdict::Keepalive => self.learn_ts(now, seg),
             Verdict::WindowProbe => self.ack_now(),
-            Verdict::Old => {
+            Verdict::Old { .. } => {
                 self.repeated(seg.seq, seg.seq + u64::from(seg.len));
                 self.ack_now();
             }

@@ -94,17 +94,21 @@ pub enum Verdict {
     Keepalive,
     /// A zero-window probe (RFC 9293 section 3.8.6.1): answered at once with the window as it is now.
     WindowProbe,
-    /// All of it was received before: answered at once, with a DSACK. Never forward it.
-    Old,
+    /// All of it was received before: answered at once, with a DSACK. Never forward it. `told`: X was told so long ago.
+    Old {
+        /// It ends below what X was told.
+        told: bool,
+    },
     /// Not to be looked at any further.
     Drop(Refusal),
 }
 
 impl Verdict {
     /// True if its ACK field, window and SACK blocks may be processed: what Linux (`tcp_sequence`) takes, which is
-    /// what RFC 9293 section 3.10.7.4 accepts plus segments that end at or begin at an edge of the window.
+    /// what RFC 9293 section 3.10.7.4 accepts plus segments that end at or begin at an edge of the window. Who does not
+    /// know the sequence numbers can't guess that easily; any old number would be half of the space.
     pub fn ack_counts(&self) -> bool {
-        !matches!(self, Verdict::Drop(_))
+        !matches!(self, Verdict::Drop(_) | Verdict::Old { told: true })
     }
 }
 

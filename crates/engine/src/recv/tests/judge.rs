@@ -67,7 +67,7 @@ fn a_segment_ahead_is_trimmed_on_both_sides_to_the_first_gap() {
     b.data(1301, 100);
     assert_eq!(b.data(1051, 300), Verdict::Ahead(Part { front: 50, back: 50, fin: false }));
     assert_eq!(b.held.len(), 3);
-    assert_eq!(b.data(1001, 400), Verdict::Old);
+    assert_eq!(b.data(1001, 400), Verdict::Old { told: false });
 }
 
 #[test]
@@ -88,9 +88,22 @@ fn all_received_before_is_old_and_answered_at_once() {
     let mut b = Bed::new().warmed();
     b.data(17, 1000);
     b.ack();
-    assert_eq!(b.data(17, 1000), Verdict::Old);
+    assert_eq!(b.data(17, 1000), Verdict::Old { told: false });
     assert_eq!(b.due(), Some(0));
     assert_eq!(b.delivered.len(), 17);
+}
+
+#[test]
+fn the_ack_of_a_duplicate_counts_unless_x_was_told_of_all_of_it() {
+    let mut b = Bed::new().warmed();
+    b.data(17, 1000);
+    b.data(1017, 1000);
+    b.ack();
+    b.data(2017, 1000);
+    for (seq, counts) in [(17, false), (1016, false), (1017, true), (1500, true), (2017, true)] {
+        let verdict = b.r.judge(&b.pool, b.now, &b.seg(seq, 1000));
+        assert_eq!(verdict.ack_counts(), counts, "{seq}: {verdict:?}");
+    }
 }
 
 #[test]
@@ -164,7 +177,7 @@ fn a_fin_is_taken_in_order_with_or_without_data_and_ends_the_stream() {
     assert_eq!((b.r.fin(), b.r.rcv_nxt()), (Some(101), 102));
     assert_eq!(b.data(102, 10), Verdict::Drop(Refusal::Window));
     assert_eq!(b.data(50, 100), Verdict::Drop(Refusal::Window));
-    assert_eq!(b.fin(101, 0), Verdict::Old);
+    assert_eq!(b.fin(101, 0), Verdict::Old { told: false });
     assert_eq!(b.data(102, 0), Verdict::Empty);
     let mut b = Bed::new();
     assert_eq!(b.fin(1, 0), Verdict::InOrder(Part { front: 0, back: 0, fin: true }));
