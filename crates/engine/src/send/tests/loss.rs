@@ -19,6 +19,15 @@ fn three_segments_sacked_above_a_hole_condemn_it_at_once() {
 }
 
 #[test]
+fn no_reordering_learned_is_none_to_wait_for() {
+    let mut b = Bed::flying();
+    b.s.set_reordering(0);
+    let una = b.s.una();
+    b.wait(100);
+    assert_eq!(b.sack(una, &[(una + 1000, una + 4000)]).lost, 1000);
+}
+
+#[test]
 fn one_segment_sacked_above_a_hole_condemns_it_after_a_quarter_of_min_rtt() {
     let mut b = Bed::flying();
     let una = b.s.una();

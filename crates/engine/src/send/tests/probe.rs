@@ -88,6 +88,7 @@ fn after_a_freeze_that_kept_everything_only_probes_were_sent_and_the_rate_is_bac
     let mut p = Path::new(params(), 60, 20, 1000);
     p.run_to(3_000);
     let cwnd = p.b.s.cwnd();
+    let (srtt, min_rtt) = (p.b.s.srtt(), p.b.s.min_rtt());
     let resent = p.resent();
     p.frozen = (3_000, 13_000);
     p.b.log.clear();
@@ -103,6 +104,9 @@ fn after_a_freeze_that_kept_everything_only_probes_were_sent_and_the_rate_is_bac
     assert_eq!((p.cuts, resent), (0, 0));
     let rate = (p.received() - before) * 8 / 2_000;
     assert!(rate > 18_000, "{rate} kbit/s of 20,000 in the two seconds after");
+    // What waited in the frozen radio says nothing about the path.
+    assert_eq!(p.b.s.min_rtt(), min_rtt);
+    assert!(p.b.s.srtt().abs_diff(srtt) < srtt / 5, "{} was {srtt}", p.b.s.srtt());
 }
 
 #[test]

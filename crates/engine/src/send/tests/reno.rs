@@ -131,6 +131,24 @@ fn an_echo_of_the_retransmission_undoes_nothing() {
 }
 
 #[test]
+fn a_silence_without_sack_is_asked_about_with_nothing_and_the_answer_brings_the_first_segment() {
+    let mut b = Bed::flying_with(no_sack());
+    let una = b.s.una();
+    b.run(200);
+    assert_eq!(b.log.last().map(|l| (l.1, l.2)), Some((XmitKind::Probe(ProbeKind::Zero), una - 1)));
+    b.log.clear();
+    b.wait(100);
+    assert_eq!(b.ack(una).lost, 0);
+    b.pump();
+    assert_eq!(b.sent_since(una), [(XmitKind::Probe(ProbeKind::Highest), 0)]);
+    // It arrives, and nothing after it had: all the rest is gone.
+    b.wait(100);
+    assert_eq!(b.ack(una + 1000).lost, 9000);
+    b.pump();
+    assert_eq!(b.sent_since(una)[0], (RETX, 1));
+}
+
+#[test]
 fn after_an_outage_that_lost_a_whole_flight_everything_comes_again() {
     let mut p = Path::new(no_sack(), 60, 20, 1000);
     p.run_to(2_000);

@@ -59,6 +59,21 @@ fn after_a_cut_the_window_grows_back_along_the_cubic() {
 }
 
 #[test]
+fn the_delivery_rate_is_the_link_s_also_after_a_pause() {
+    let mut p = Path::new(params(), 60, 20, 1000);
+    let mut all = Vec::new();
+    for pause in 0..5u64 {
+        p.refill = true;
+        p.run_to(pause * 6_000 + 3_000);
+        let rate = p.b.s.delivery_rate() * 1060 / 1000 * 8 / 1000;
+        all.push(rate);
+        p.refill = false;
+        p.run_to(pause * 6_000 + 6_000);
+    }
+    assert!(all.iter().all(|r| (18_000..=20_500).contains(r)), "kbit/s of 20,000: {all:?}");
+}
+
+#[test]
 fn y_s_window_is_respected_and_its_shrinking_survived() {
     let mut b = Bed::new();
     b.right = 1 + 5500;
