@@ -161,7 +161,7 @@ impl Engine {
     pub fn on_time<I: Io>(&mut self, now: Now, io: &mut I) {
         self.sh.memory.look(io.frames(), &self.sh.cfg);
         while let Some(sub) = self.pace_wheel.pop(now) {
-            self.pump_subscriber(now, sub, io);
+            self.pump_subscriber(now, sub, NONE, io);
         }
         while let Some(handle) = self.active_wheel.pop(now) {
             self.active_timer(now, handle, io);
@@ -224,12 +224,17 @@ impl Engine {
         }
     }
 
-    /// Finds the flows and asks for their active state.
+    /// Finds the flows and asks for all that they will need, each stage for what the one before it found.
     fn look_up(&self, batch: &mut [Parsed]) {
         for parsed in batch.iter_mut().filter(|parsed| parsed.has_key()) {
+            parsed.flow = self.index.find(parsed.hash, |_| true);
+            parsed.flow.into_iter().for_each(|id| self.records.prefetch(id));
+        }
+        for parsed in batch.iter_mut().filter(|parsed| parsed.flow.is_some()) {
             parsed.flow = self.find(parsed.hash, &parsed.key);
-            if let Some(active) = parsed.flow.and_then(|id| self.actives.get(self.records[id].active)) {
-                csum::prefetch_read(active);
+            if let Some(rec) = parsed.flow.and_then(|id| self.records.get(id)) {
+                self.actives.prefetch(rec.active);
+                self.sh.subs.prefetch(rec.sub);
             }
         }
     }

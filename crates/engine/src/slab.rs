@@ -50,6 +50,15 @@ impl<T> Slab<T> {
         Some(value)
     }
 
+    /// As [`Slab::remove`] without moving the value, for large ones.
+    pub fn discard(&mut self, handle: u32) {
+        let Some(place) = self.places.get_mut(handle as usize).filter(|place| place.is_some()) else { return };
+        *place = None;
+        let generation = &mut self.generations[handle as usize];
+        *generation = generation.wrapping_add(1);
+        self.free.push(handle);
+    }
+
     /// The value behind a handle.
     pub fn get(&self, handle: u32) -> Option<&T> {
         self.places.get(handle as usize)?.as_ref()
@@ -58,6 +67,11 @@ impl<T> Slab<T> {
     /// The value behind a handle, for writing.
     pub fn get_mut(&mut self, handle: u32) -> Option<&mut T> {
         self.places.get_mut(handle as usize)?.as_mut()
+    }
+
+    /// Asks for the place of a handle to be brought into the caches.
+    pub fn prefetch(&self, handle: u32) {
+        smartwire_packet::csum::prefetch_slice(&self.places, handle as usize);
     }
 
     /// How many values lived in this place before, modulo 256. Who keeps a handle over time keeps this beside it and
@@ -134,6 +148,10 @@ mod tests {
         assert_eq!(slab.remove(a), Some(1));
         assert_eq!(slab.remove(a), None);
         assert_eq!(slab.remove(99), None);
+        let b = slab.insert(1).unwrap();
+        slab.discard(b);
+        slab.discard(b);
+        slab.discard(99);
         assert_ne!(slab.insert(2).unwrap(), slab.insert(3).unwrap());
     }
 

@@ -24,7 +24,7 @@ impl Engine {
         let mut fate = fate;
         if fate == Fate::Live {
             let sub = self.records[self.actives[handle].flow].sub;
-            self.pump_subscriber(now, sub, io);
+            self.pump_subscriber(now, sub, handle, io);
             fate = self.with(now, handle, io, |flow, cx| flow.settle(cx));
         }
         match fate {
@@ -55,22 +55,25 @@ impl Engine {
 
     /// Gives the active state of an idle flow up.
     fn freeze(&mut self, now: Now, handle: u32) {
-        let Some(act) = self.actives.remove(handle) else { return };
+        let Some(act) = self.actives.get(handle) else { return };
         let rec = &mut self.records[act.flow];
-        rec.freeze(&act);
+        rec.freeze(act);
         rec.active = NONE;
         self.active_wheel.cancel(handle);
         self.sh.stats.promised_bytes -= act.promised;
         self.sh.subs.leave(now, rec.sub, handle);
+        self.actives.discard(handle);
     }
 
-    /// Serves the flows of a subscriber in turn, as far as its budget goes.
-    pub(super) fn pump_subscriber<I: Io>(&mut self, now: Now, sub: u32, io: &mut I) {
+    /// Serves the flows of a subscriber in turn, as far as its budget goes. The caller sets the timer of `own`.
+    pub(super) fn pump_subscriber<I: Io>(&mut self, now: Now, sub: u32, own: u32, io: &mut I) {
         for _ in 0..TURNS {
             match self.sh.subs.next(now, sub) {
                 Next::Send { flow, bytes } => {
                     let left = self.with(now, flow, io, |flow, cx| flow.pump_access(cx, bytes));
-                    self.rest(now, flow);
+                    if flow != own {
+                        self.rest(now, flow);
+                    }
                     if left == 0 {
                         // It could not leave: out of buffers, or the frame is still being read.
                         self.sh.subs.unready(sub, flow);

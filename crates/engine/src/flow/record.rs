@@ -195,8 +195,10 @@ impl Record {
 
     /// The active state of a flow that was idle.
     pub(crate) fn thaw(&self, flow: u32, now: Now) -> Active {
-        let rx = [0, 1].map(|s| Receiver::thaw(&self.recv_params(s), &self.rx[s], now));
-        let tx = [0, 1].map(|s| Sender::thaw(&self.send_params(s), &self.tx[s].widen(self.rx[s].rcv_nxt), now));
+        let rx = |s: usize| Receiver::thaw(&self.recv_params(s), &self.rx[s], now);
+        let tx = |s: usize| Sender::thaw(&self.send_params(s), &self.tx[s].widen(self.rx[s].rcv_nxt), now);
+        // Written out: `map` over an array moves these large values several times.
+        let (rx, tx) = ([rx(0), rx(1)], [tx(0), tx(1)]);
         Active::new(flow, rx, tx, now)
     }
 

@@ -149,6 +149,11 @@ impl Subscribers {
         self.index.find(self.hasher.subscriber(key), |i| self.records[i].key == *key)
     }
 
+    /// Asks for a subscriber's record to be brought into the caches.
+    pub fn prefetch(&self, sub: u32) {
+        self.records.prefetch(sub);
+    }
+
     /// A flow of this subscriber begins. `None`: as many subscribers as may be have flows already; don't optimize.
     pub fn open(&mut self, key: SubscriberKey) -> Option<u32> {
         let sub = match self.find(&key) {

@@ -13,14 +13,17 @@ pub fn sum(bytes: &[u8]) -> Option<u16> {
     None
 }
 
-/// Asks the processor to load the first cache line of `t` into its caches. Only a hint: nothing is read.
+/// Asks the processor to load `t` into its caches. Only a hint: nothing is read.
 #[inline(always)]
-pub fn prefetch_read<T: ?Sized>(t: &T) {
+pub fn prefetch_read<T>(t: &T) {
     #[cfg(target_arch = "x86_64")]
     {
         use std::arch::x86_64::{_mm_prefetch, _MM_HINT_T0};
-        // SAFETY: a prefetch never faults, whatever the address, and SSE is part of x86_64.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(t).cast::<i8>()) }
+        let at = std::ptr::from_ref(t).cast::<i8>();
+        for offset in (0..size_of::<T>()).step_by(64) {
+            // SAFETY: a prefetch never faults, whatever the address, and SSE is part of x86_64.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(at.wrapping_add(offset)) }
+        }
     }
     let _ = t;
 }
@@ -37,15 +40,15 @@ pub fn prefetch_slice<T>(slice: &[T], index: usize) {
 mod x86 {
     use std::arch::x86_64::*;
 
-    /// Blocks of 128 bytes per round: the sums of a round fit 32-bit lanes. Each lane of each accumulator takes one
-    /// pair of biased words per block, at most 2 * 32768 in magnitude.
-    const BLOCKS: usize = 16_384;
+    /// Blocks of 128 bytes per round: the sums of a round fit 32-bit lanes. Each lane takes four pairs of biased words
+    /// per block, each at most 2 * 32768 in magnitude.
+    const BLOCKS: usize = 4096;
 
     /// Ones-complement sum of big-endian words.
     #[target_feature(enable = "avx2")]
     pub fn sum(bytes: &[u8]) -> u16 {
         let mut acc = 0_u64;
-        let (body, tail) = bytes.split_at(bytes.len() & !127);
+        let (body, tail) = bytes.split_at(bytes.len() & !31);
         for round in body.chunks(BLOCKS * 128) {
             acc += blocks(round);
         }
@@ -53,30 +56,38 @@ mod x86 {
         u16::from_be(super::super::fold(acc))
     }
 
-    /// Plain sum of the machine-order 16-bit words of a multiple of 128 bytes, at most `BLOCKS` of them.
+    /// Plain sum of the machine-order 16-bit words of a multiple of 32 bytes, at most `BLOCKS` blocks.
     ///
     /// `vpmaddwd` adds pairs of *signed* words into 32-bit lanes; flipping the top bit makes an unsigned word `w` the
     /// signed `w - 32768`, and the bias is added back at the end.
     #[target_feature(enable = "avx2")]
     fn blocks(bytes: &[u8]) -> u64 {
-        // SAFETY: loads are unaligned ones and within the 128 bytes of each chunk; AVX2 is enabled for this function.
+        // SAFETY: loads are unaligned ones and within the 128 or 32 bytes of each chunk; AVX2 is enabled for this
+        // function.
         unsafe {
             let flip = _mm256_set1_epi16(i16::MIN);
             let ones = _mm256_set1_epi16(1);
             let mut acc = [_mm256_setzero_si256(); 4];
-            for chunk in bytes.chunks_exact(128) {
+            let mut chunks = bytes.chunks_exact(128);
+            for chunk in &mut chunks {
                 let at = chunk.as_ptr().cast::<__m256i>();
                 for (i, a) in acc.iter_mut().enumerate() {
                     let words = _mm256_xor_si256(_mm256_loadu_si256(at.add(i)), flip);
                     *a = _mm256_add_epi32(*a, _mm256_madd_epi16(words, ones));
                 }
             }
-            let [a, b, c, d] = acc;
-            let mut lanes = [[0_i32; 8]; 4];
-            for (lane, v) in lanes.iter_mut().zip([a, b, c, d]) {
-                _mm256_storeu_si256(lane.as_mut_ptr().cast::<__m256i>(), v);
+            let [mut a, b, c, d] = acc;
+            for chunk in chunks.remainder().chunks_exact(32) {
+                let words = _mm256_xor_si256(_mm256_loadu_si256(chunk.as_ptr().cast::<__m256i>()), flip);
+                a = _mm256_add_epi32(a, _mm256_madd_epi16(words, ones));
             }
-            let signed: i64 = lanes.iter().flatten().map(|&v| i64::from(v)).sum();
+            let all = _mm256_add_epi32(_mm256_add_epi32(a, b), _mm256_add_epi32(c, d));
+            let mut lanes = [0_i32; 8];
+            _mm256_storeu_si256(lanes.as_mut_ptr().cast::<__m256i>(), all);
+            let mut signed = 0_i64;
+            for lane in lanes {
+                signed += i64::from(lane);
+            }
             (signed + (bytes.len() as i64 / 2) * 32_768) as u64
         }
     }
