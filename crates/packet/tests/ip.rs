@@ -4,7 +4,7 @@ mod common;
 
 use common::{both, encapsulations, segment, segment_in, slow, v4_pair, v6_pair, Rng, ECN};
 use smartwire_packet::build::Packet;
-use smartwire_packet::{csum, parse, Ecn, Layers};
+use smartwire_packet::{csum, parse, Ecn, Layers, SCOPE_HASHED};
 
 fn layers(frame: &[u8]) -> Layers {
     parse(frame).unwrap()
@@ -153,21 +153,22 @@ fn other_vlans_sessions_and_tunnels_are_other_scopes() {
 }
 
 #[test]
-fn the_4094_vlans_spread_over_the_low_bits() {
+fn one_or_two_vlan_ids_are_written_out_so_that_the_copper_wire_finds_the_same_scope() {
     let (a, b) = v4_pair();
-    let mut buckets = [0_u32; 256];
-    for id in 1..4095 {
-        buckets[(scope(Packet::new().vlan(id).ipv4(a, b).tcp(1, 2)) & 255) as usize] += 1;
-    }
-    // 16 expected; a fair hash stays below 45 with all but 1e-6 probability.
-    assert!(buckets.iter().all(|n| *n < 45), "{buckets:?}");
+    let of = |p: Packet| scope(p.ipv4(a, b).tcp(1, 2));
+    assert_eq!(of(Packet::new().tag(0x8100, 0xe007)), 0x1007);
+    assert_eq!(of(Packet::new().service_vlan(0xabc).vlan(0)), 0x1abc_1000);
+    let hashed = [Packet::new().vlan(1).vlan(2).vlan(3), Packet::new().vlan(1).mpls(2), Packet::new().vlan(1).pppoe(2)];
+    assert!(hashed.into_iter().all(|p| of(p) & SCOPE_HASHED != 0));
 }
 
 #[test]
-fn the_seed_decides_the_scope() {
+fn the_seed_decides_every_other_scope() {
     let (a, b) = v4_pair();
-    let frame = Packet::new().vlan(7).ipv4(a, b).tcp(1, 2).build();
-    let l = layers(&frame);
-    assert_ne!(l.scope(&frame, 1), l.scope(&frame, 2));
-    assert_eq!(l.scope(&frame, 1), l.scope(&frame, 1));
+    for packet in [Packet::new().vlan(7).pppoe(1), Packet::new().mpls(1), Packet::new().ipv4(a, b)] {
+        let frame = packet.ipv4(a, b).tcp(1, 2).build();
+        let l = layers(&frame);
+        assert_ne!(l.scope(&frame, 1), l.scope(&frame, 2));
+        assert_eq!(l.scope(&frame, 1), l.scope(&frame, 1));
+    }
 }
