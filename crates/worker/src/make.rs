@@ -70,7 +70,7 @@ impl Made {
         let wake = Arc::new(Wake::new()?);
         let (seat, desk) = self.seat(0, opened.driver.frames.budget().1, wake.clone())?;
         let house = self.house(wire, vec![desk.published.clone()])?;
-        let pulse = Pulse::start(self.steer.heartbeat().clone(), 1)?;
+        let pulse = Pulse::start(self.steer.heartbeat().clone(), 1, wake.clone())?;
         let promise = pulse.promise(0);
         let (steer, stop) = (self.steer.clone(), wire.stop.clone());
         let single = Single { driver: opened.driver, seat, house, pulse, promise, steer, wake, stop };
@@ -100,7 +100,7 @@ impl Made {
             wire.desks.push(desk);
         }
         let house = self.house(wire, wire.desks.iter().map(|d| d.published.clone()).collect())?;
-        let pulse = Pulse::start(self.steer.heartbeat().clone(), count + 1)?;
+        let pulse = Pulse::start(self.steer.heartbeat().clone(), count + 1, io_bell.wake.clone())?;
         let promises: Vec<Promise> = (0..=count).map(|i| pulse.promise(i)).collect();
         let spreader = Spreader {
             driver,

@@ -14,11 +14,15 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use smartwire_io::steer::{Beat, Heartbeat};
+use smartwire_io::sys::Wake;
 use smartwire_io::{sys, IoError};
 
 const BEAT: Duration = Duration::from_millis(5);
 /// A beat later than this may have opened the wire (25 ms), and is left to the I/O thread.
-const LATE_NS: u64 = 20_000_000;
+const LATE_NS: u64 = 24_000_000;
+/// For how long the wire may have been open and still only have dropped what belongs to flows with custody: ten
+/// timeouts from the last beat, less some.
+pub(crate) const HELD_BACK_NS: u64 = 200_000_000;
 /// How long a turn may take.
 const PATIENCE_NS: u64 = 50_000_000;
 /// How long a thread may take to begin.
@@ -27,6 +31,8 @@ const NOBODY: usize = usize::MAX;
 
 struct Shared {
     heartbeat: Heartbeat,
+    /// Wakes the I/O thread.
+    io: Arc<Wake>,
     /// Per thread: the time by which it promised to be back.
     promises: Vec<AtomicU64>,
     last: AtomicU64,
@@ -54,11 +60,12 @@ impl Pulse {
     ///
     /// # Errors
     /// Another live process has the wire.
-    pub(crate) fn start(heartbeat: Heartbeat, threads: usize) -> Result<Pulse, IoError> {
+    pub(crate) fn start(heartbeat: Heartbeat, threads: usize, io: Arc<Wake>) -> Result<Pulse, IoError> {
         let first = sys::clock_ns() + START_NS;
         let promises = (0..threads).map(|_| AtomicU64::new(first)).collect();
         let shared = Arc::new(Shared {
             heartbeat,
+            io,
             promises,
             last: AtomicU64::new(0),
             broken: AtomicUsize::new(NOBODY),
@@ -143,6 +150,8 @@ impl Shared {
             self.broken.store(late, Ordering::Release);
         } else if now_ns.saturating_sub(self.last.load(Ordering::Acquire)) <= LATE_NS {
             self.beat(now_ns);
+        } else {
+            self.io.wake();
         }
     }
 
