@@ -20,9 +20,6 @@ use smartwire_io::{sys, IoError};
 const BEAT: Duration = Duration::from_millis(5);
 /// A beat later than this may have opened the wire (25 ms), and is left to the I/O thread.
 const LATE_NS: u64 = 24_000_000;
-/// For how long the wire may have been open and still only have dropped what belongs to flows with custody: ten
-/// timeouts from the last beat, less some.
-pub(crate) const HELD_BACK_NS: u64 = 200_000_000;
 /// How long a turn may take.
 const PATIENCE_NS: u64 = 50_000_000;
 /// How long a thread may take to begin.
