@@ -70,6 +70,7 @@ impl Flow<'_> {
             ce: s.ecn == Ecn::Ce,
             cwr: s.flags.contains(Flags::CWR),
         };
+        self.take_ready(cx, x);
         let verdict = self.act.rx[x].judge(&cx.sh.ooo, cx.now, &seg);
         if verdict.ack_counts() {
             self.confirm(x);
@@ -77,6 +78,7 @@ impl Flow<'_> {
                 return fate;
             }
         }
+        self.take_ready(cx, 1 - x);
         self.take(cx, s, &seg, &verdict)
     }
 
@@ -294,6 +296,19 @@ impl Flow<'_> {
         }
         cx.sh.stats.accepted_bytes += u64::from(held.len);
         self.act.rx[x].took(cx.now, seg, verdict);
+        self.take_ready(cx, x);
+        if x == 1 {
+            self.report_flight(cx);
+        } else {
+            cx.sh.subs.on_uplink(cx.now, self.rec.sub, u32::from(held.len));
+        }
+        Taken { kept: true, ..Taken::DONE }
+    }
+
+    /// What was held behind a hole that is filled goes to the sender; the rest stays where the pool is full, and goes
+    /// when there is room again.
+    fn take_ready<I: Io>(&mut self, cx: &mut Cx<'_, I>, x: usize) {
+        let before = self.act.rx[x].rcv_nxt();
         while let Some(ready) = self.act.rx[x].ready(&cx.sh.ooo) {
             if self.act.tx[x].enqueue(&mut cx.sh.pool, &ready).is_err() {
                 break;
@@ -301,12 +316,9 @@ impl Flow<'_> {
             cx.sh.stats.accepted_bytes += u64::from(ready.len);
             self.act.rx[x].pop_ready(&mut cx.sh.ooo, cx.now);
         }
-        if x == 1 {
+        if x == 1 && self.act.rx[x].rcv_nxt() > before {
             self.report_flight(cx);
-        } else {
-            cx.sh.subs.on_uplink(cx.now, self.rec.sub, u32::from(held.len));
         }
-        Taken { kept: true, ..Taken::DONE }
     }
 
     fn take_ahead<I: Io>(&mut self, cx: &mut Cx<'_, I>, s: &Segment, seg: &SegIn, part: &Part) -> Taken {
