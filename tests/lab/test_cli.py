@@ -82,6 +82,16 @@ def test_a_link_is_a_rate_a_profile_or_a_trace(tmp_path):
     assert found.up["rate"]["trace"]["file"].endswith("bus.up")
 
 
+def test_a_link_may_be_described_in_a_file_with_every_fault(tmp_path):
+    file = tmp_path / "odd.json"
+    file.write_text('{"down": {"loss": 0.01, "first_loss": {"frames": 3}}, "up": {"overtake": {}}}')
+    assert link(str(file)).down["loss"] == 0.01
+    for text, words in (("{", "is no description"), ('{"down": {}}', "must hold"), ("[]", "must hold")):
+        file.write_text(text)
+        with pytest.raises(Error, match=words):
+            link(str(file))
+
+
 @pytest.mark.parametrize("page", [["lab"], ["lab", "run"], ["lab", "up"], ["lab", "shell"], ["lab", "down"], ["demo"]])
 def test_help_is_there(capsys, page):
     assert run([*page, "--help"]) == 0

@@ -11,7 +11,7 @@ import click
 from smartwire.cli.page import Page, argument, command
 from smartwire.lab.scenarios import SCENARIOS
 
-LINK_HELP = "A built-in profile, a mahimahi .down file, or a rate such as 20mbit."
+LINK_HELP = "A built-in profile, a mahimahi .down file, a .json description, or a rate such as 20mbit."
 
 
 class Name(click.ParamType):
@@ -54,7 +54,8 @@ def list_(as_json: bool) -> None:
     table(("SCENARIO", "ABOUT", "WHAT IT SHOWS"), [(n, f"{e.minutes:g} min", e.text) for n, e in SCENARIOS.items()])
     click.echo()
     table(("LINK", "WHAT IT IS"), profiles.items())
-    click.echo("\nOther links: a mahimahi trace (NAME.down with NAME.up beside it), or a rate such as 20mbit.")
+    click.echo("\nOther links: a mahimahi trace (NAME.down with NAME.up beside it), a rate such as 20mbit, or a .json")
+    click.echo('file with any fault: {"down": {"rate": {"mbps": 20}, "delay_ms": 25, "loss": 0.01}, "up": {}}')
 
 
 @command(

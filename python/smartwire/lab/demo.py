@@ -240,7 +240,7 @@ def document(demo: Demo) -> dict:
     see=["lab", "run"],
 )
 @click.option("--link", "link_text", default="lte-still", show_default=True,
-              help="A built-in profile (see `smartwire lab list`), a mahimahi .down file, or a rate such as 20mbit.")
+              help="A link: see `smartwire lab list`.")
 @click.option("--report", type=click.Path(dir_okay=False, path_type=Path), default="smartwire-demo.html",
               show_default=True, help="Where to write the HTML report.")
 @click.option("--seed", default=1, show_default=True, help="Another instance of the same kind of link.")

@@ -82,16 +82,32 @@ def trace(down: Path, up: Path | None = None, offset_s: float = 0.0) -> Radio:
     return Radio(down.stem, direction(down), direction(up))
 
 
+def described(file: Path) -> Radio:
+    """A link of one's own, with everything that the emulator can do: ``{"down": LinkSpec, "up": LinkSpec}``, and
+    ``core_down`` and ``core_up`` for another internet leg (crates/sim/src/link/spec.rs has the fields)."""
+    try:
+        found = json.loads(file.read_text())
+    except FileNotFoundError:
+        raise NotThere(f"There is no file {file}.") from None
+    except (OSError, ValueError) as problem:
+        raise Error(f"{file} is no description of a link: {problem}.") from None
+    if not isinstance(found, dict) or not {"down", "up"} <= set(found) <= {"down", "up", "core_down", "core_up"}:
+        raise Error(f'{file} must hold {{"down": ..., "up": ...}}, and may hold "core_down" and "core_up".')
+    return Radio(file.stem, **found)
+
+
 def link(text: str, seed: int = 1) -> Radio:
-    """What a person may write for a link: a profile's name, a .down file, or a rate such as 20mbit."""
+    """What a person may write for a link: a profile's name, a .down or .json file, or a rate such as 20mbit."""
     if found := re.fullmatch(r"(\d+(?:\.\d+)?)\s*(?:mbit|mbps|M)(?:/s)?", text, re.IGNORECASE):
         return constant(float(found[1]))
     if text in _native.profile_names():
         return profile(text, seed)
+    if text.endswith(".json"):
+        return described(Path(text))
     if "/" in text or text.endswith(".down"):
         return trace(Path(text))
-    raise Error(f"There is no link {text!r}: use one of {', '.join(_native.profile_names())}, a .down file, or a rate "
-                "such as 20mbit.")  # fmt: skip
+    names = ", ".join(_native.profile_names())
+    raise Error(f"There is no link {text!r}: use one of {names}, a .down or .json file, or a rate such as 20mbit.")
 
 
 def describe(radio: Radio) -> str:

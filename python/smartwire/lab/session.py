@@ -181,8 +181,8 @@ class Session:
             epoch = time.monotonic() + 0.05
             for process in started.values():
                 process.send({"epoch": epoch})
-            results = self._follow(clients["client"], epoch, seconds + patience, sorted(actions, key=lambda a: a[0]),
-                                   on_tick)  # fmt: skip
+            agenda = sorted(actions, key=lambda a: a[0])
+            results = self._follow(clients["client"], emulators, epoch, seconds + patience, agenda, on_tick)
             served = self._served(sum(r["kind"] in TCP_KINDS for r in results))
             after = self.middle.counters()
             counted = {key: process.stop()[-1] for key, process in emulators.items()}
@@ -208,12 +208,15 @@ class Session:
         }
 
     @staticmethod
-    def _follow(client: Process, epoch: float, limit: float, actions: list[Action],
+    def _follow(client: Process, emulators: dict[str, Process], epoch: float, limit: float, actions: list[Action],
                 on_tick: Callable[[dict], object]) -> list[dict]:  # fmt: skip
         """Gathers results, and carries out actions in time, until the client has ended."""
         results = []
         while True:
             now = time.monotonic() - epoch
+            for key, emulator in emulators.items():
+                if emulator.popen.poll() is not None:
+                    raise Error(f"The {key} emulator ended: {emulator.last_words()}.")
             if now > limit:
                 raise Error(f"A run was given up after {limit:.0f} s: its transfers did not end.")
             while actions and actions[0][0] <= now:
