@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Protocol
 
 from smartwire.errors import Error, NotThere
-from smartwire.lab.net import PHONE_MAC, SERVER_MAC, Lab, run
+from smartwire.lab.net import PHONE_MAC, SERVER_MAC, WIRE_PREFIX, Lab, run
 from smartwire.lab.plan import PORT
 from smartwire.wire import registry
 from smartwire.wire.stats import StatsPage
@@ -67,7 +67,7 @@ class Wire:
 
     def __init__(self, *options: str) -> None:
         self.options = options
-        self.name = f"lab-{os.getpid()}-{next(NUMBERS)}"
+        self.name = f"{WIRE_PREFIX}-{os.getpid()}-{next(NUMBERS)}"
         self.process: subprocess.Popen | None = None
         self.page: StatsPage | None = None
 

@@ -24,9 +24,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from smartwire.errors import Error
+from smartwire.wire import registry
 
 PREFIX = "swlab"
 """Namespaces are named ``swlab-<pid of their owner>-<number>-<host>``, those of a lab that stays ``swlab-0-<host>``."""
+
+WIRE_PREFIX = "lab"
+"""Wires that a run of the lab starts are called ``lab-<pid>-<number>``."""
 
 HOSTS = ("phone", "radio", "wire", "internet", "server")
 
@@ -245,7 +249,10 @@ def namespaces() -> Iterator[tuple[str, int]]:
 
 
 def sweep() -> int:
-    """Removes what killed runs left behind; returns the number of namespaces removed."""
+    """Removes what killed runs left behind, run directories of wires too; returns the number of namespaces removed."""
+    for wire in registry.root().glob(f"{WIRE_PREFIX}-*"):
+        if not registry.alive(wire):
+            shutil.rmtree(wire, ignore_errors=True)
     stale = [name for name, owner in namespaces() if owner and not Path(f"/proc/{owner}").exists()]
     for name in stale:
         remove_namespace(name)

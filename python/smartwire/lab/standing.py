@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -18,6 +17,7 @@ from smartwire.lab.net import HOSTS, Lab, namespaces, remove_namespace
 from smartwire.wire import registry
 
 WIRE_NAME = "lab"
+READY_S = 20.0
 
 
 def standing() -> Lab:
@@ -58,16 +58,18 @@ def up(radio: Radio, middle: str, phones: int) -> Lab:
 
 
 def detach(lab: Lab, host: str, module: str, *argv: str, stdin: list[dict] | None = None) -> None:
-    """Starts a Python module inside a host that outlives this process; raises Error if it ends within a second."""
-    given, said = tempfile.TemporaryFile("w+"), tempfile.TemporaryFile("w+")
+    """Starts a Python module inside a host that outlives this process; returns once it has printed a line."""
+    given, said, complained = (tempfile.TemporaryFile("w+") for _ in range(3))
     given.writelines(json.dumps(line) + "\n" for line in stdin or [])
     given.seek(0)
-    process = lab.popen(host, sys.executable, "-m", module, *argv, stdin=given, stdout=subprocess.DEVNULL, stderr=said)
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        process.wait(1.0)
-        said.seek(0)
-        words = said.read().strip().splitlines()
-        raise Error(f"{module} on {host} ended at once: {words[-1] if words else 'it gave no reason'}")
+    process = lab.popen(host, sys.executable, "-m", module, *argv, stdin=given, stdout=said, stderr=complained)
+    until = time.monotonic() + READY_S
+    while os.fstat(said.fileno()).st_size == 0:
+        if process.poll() is not None or time.monotonic() > until:
+            complained.seek(0)
+            words = complained.read().strip().splitlines()
+            raise Error(f"{module} on {host} did not start: {words[-1] if words else 'it gave no reason'}")
+        time.sleep(0.02)
 
 
 def down() -> bool:
