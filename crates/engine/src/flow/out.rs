@@ -95,7 +95,10 @@ impl Flow<'_> {
         let path = cx.sh.paths.get(self.rec.path[t]).with_ends(&Ends { src, dst, flow_label: self.rec.label[t] });
         cx.sh.ip_id = cx.sh.ip_id.wrapping_add(1);
         let numbers = (self.rec.wire(1 - t, seq), cx.sh.ip_id);
-        let Some(out) = cx.io.bytes_mut(frame) else { return false };
+        let Some(out) = cx.io.bytes_mut(frame) else {
+            cx.io.release(frame);
+            return false;
+        };
         let len = bare(out, &path, self.rec.ports_to(t), numbers, flags, &fields);
         if let Some(len) = len {
             cx.send(Port(self.rec.port[t]), frame, 0, len);

@@ -222,6 +222,11 @@ impl Flow<'_> {
     /// Does with the bytes of a segment what its verdict says.
     fn take<I: Io>(&mut self, cx: &mut Cx<'_, I>, s: &Segment, seg: &SegIn, verdict: &Verdict) -> Taken {
         let x = s.side as usize;
+        if let Verdict::InOrder(part) | Verdict::Ahead(part) = verdict {
+            if part.front > 0 || part.back > 0 {
+                self.compare(cx, s, seg);
+            }
+        }
         match verdict {
             Verdict::InOrder(part) => return self.take_in_order(cx, s, seg, part, verdict),
             Verdict::Ahead(part) => return self.take_ahead(cx, s, seg, part),
@@ -323,9 +328,6 @@ impl Flow<'_> {
 
     fn take_ahead<I: Io>(&mut self, cx: &mut Cx<'_, I>, s: &Segment, seg: &SegIn, part: &Part) -> Taken {
         let x = s.side as usize;
-        if part.front > 0 || part.back > 0 {
-            self.compare(cx, s, seg);
-        }
         let Some(held) = self.hold(cx, s, seg, part) else { return self.no_room(cx, s) };
         let limit = cx.sh.memory.limit.saturating_sub(self.act.tx[x].held());
         let Cx { io, sh, now } = cx;
