@@ -72,6 +72,8 @@ pub(crate) struct Record {
     pub shift: [u8; 2],
     /// Port last used towards each side.
     pub port: [u8; 2],
+    /// Period in which the headers towards each side were last compared with a real packet's.
+    pub path_seen: [u8; 2],
     pub flags: u8,
     pub phase: Phase,
 }
@@ -115,8 +117,6 @@ pub(crate) struct Active {
     pub progress: [Now; 2],
     /// When the custody book was last written.
     pub marked_at: Now,
-    /// When the headers towards a side were last compared with a real packet's.
-    pub path_at: [Now; 2],
     /// The timer's deadline in the wheel.
     pub armed: Option<Now>,
     /// Window promised to both senders beyond what is stored, as it stands in the gauge; custody likewise.
@@ -144,6 +144,7 @@ impl Record {
             mss: [0; 2],
             shift: [0; 2],
             port: [0; 2],
+            path_seen: [0; 2],
             flags: 0,
             phase: Phase::Optimize,
         }
@@ -264,7 +265,6 @@ impl Active {
             reset_to: [None; 2],
             progress: [now; 2],
             marked_at: Now(0),
-            path_at: [Now(0); 2],
             armed: None,
             promised: 0,
             custody: 0,

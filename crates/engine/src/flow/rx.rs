@@ -1,5 +1,6 @@
 //! A segment of an optimized flow arrives.
 
+use smartwire_packet::build::Template;
 use smartwire_packet::csum;
 use smartwire_packet::tcp::{Flags, Kinds};
 use smartwire_packet::Ecn;
@@ -415,19 +416,21 @@ impl Flow<'_> {
         }
     }
 
-    /// Follows the endpoint's own headers: flow label always, the rest now and then.
+    /// Follows the endpoint's own headers: port and flow label always, the rest when the MAC addresses changed, and now
+    /// and then.
     fn learn_path<I: Io>(&mut self, cx: &mut Cx<'_, I>, s: &Segment) {
         let to = s.side.other() as usize;
         self.rec.port[to] = s.port.peer().0;
         let frame = slice(cx.io.bytes(s.frame), s.off, s.frame_len);
         self.rec.label[to] = s.layers.flow_label(frame);
-        if cx.now.since(self.act.path_at[to]) < PATH_NS {
+        let period = (cx.now.0 >> PATH_SHIFT) as u8;
+        if self.rec.path_seen[to] == period && frame.get(..12) == Some(&cx.sh.paths.get(self.rec.path[to]).macs()) {
             return;
         }
-        self.act.path_at[to] = cx.now;
-        let Some(path) = smartwire_packet::build::Template::learn(frame, &s.layers) else { return };
-        if path.path() != *cx.sh.paths.get(self.rec.path[to]) {
-            if let Some(id) = cx.sh.paths.take(&path) {
+        self.rec.path_seen[to] = period;
+        let Some(template) = Template::learn(frame, &s.layers) else { return };
+        if template.path() != *cx.sh.paths.get(self.rec.path[to]) {
+            if let Some(id) = cx.sh.paths.take(&template) {
                 cx.sh.paths.give(self.rec.path[to]);
                 self.rec.path[to] = id;
             }
@@ -443,7 +446,7 @@ impl Flow<'_> {
 
 /// Frames beyond the limit that the least window may fill, halves of segments included.
 const OVERHANG: u32 = 8;
-/// How often the headers of a direction are compared with a real packet's, ns.
-const PATH_NS: u64 = 1_000_000_000;
+/// The headers of a direction are compared with a real packet's once in 2^34 ns (17 s).
+const PATH_SHIFT: u32 = 34;
 /// Payload that passes every path that carries IPv6 at all (1,280 bytes), with room for tunnels.
 const DOUBTED_PAYLOAD: u16 = 1_000;

@@ -107,6 +107,9 @@ pub struct Pair {
     pub ports: [Port; 2],
     pub addrs: [IpAddr; 2],
     pub tcp_ports: [u16; 2],
+    /// VLAN tag, then GTP-U tunnel (one TEID per direction) around everything.
+    pub vlan: Option<u16>,
+    pub gtpu: Option<[u32; 2]>,
 }
 
 /// Runs a test in every variant.
@@ -156,6 +159,8 @@ impl Pair {
             ports: [Port(0), Port(1)],
             addrs,
             tcp_ports: [40_000, 443],
+            vlan: None,
+            gtpu: None,
         }
     }
 
@@ -212,7 +217,15 @@ impl Pair {
         }
         let shift = if syn { 0 } else { self.opts.shift.unwrap_or(0) };
         let macs = [[2, 0, 0, 0, 0, 0xb, 2, 0, 0, 0, 0, 0xa], [2, 0, 0, 0, 0, 0xa, 2, 0, 0, 0, 0, 0xb]];
-        let mut packet = Packet::new().macs(macs[i]).ip(self.addrs[i], self.addrs[o]).ttl(60 + i as u8).ecn(p.ecn);
+        let mut packet = Packet::new().macs(macs[i]);
+        if let Some(id) = self.vlan {
+            packet = packet.vlan(id);
+        }
+        if let Some(teid) = self.gtpu {
+            let nodes: [IpAddr; 2] = ["172.16.0.1".parse().unwrap(), "172.16.0.2".parse().unwrap()];
+            packet = packet.ip(nodes[i], nodes[o]).gtpu(teid[i]);
+        }
+        packet = packet.ip(self.addrs[i], self.addrs[o]).ttl(60 + i as u8).ecn(p.ecn);
         if self.v.v6 {
             packet = packet.flow_label(0x12340 + i as u32);
         }
