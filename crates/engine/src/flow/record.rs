@@ -40,7 +40,6 @@ pub(crate) enum Phase {
 pub(crate) struct SlimSender {
     window: u32,
     srtt_us: u32,
-    rttvar_us: u32,
     min_rtt_us: u32,
     cwnd: u32,
     ssthresh: u32,
@@ -228,7 +227,6 @@ impl SlimSender {
         SlimSender {
             window: f.window,
             srtt_us: f.srtt_us,
-            rttvar_us: f.rttvar_us,
             min_rtt_us: f.min_rtt_us,
             cwnd: f.cwnd,
             ssthresh: f.ssthresh,
@@ -241,7 +239,6 @@ impl SlimSender {
             una,
             window: self.window,
             srtt_us: self.srtt_us,
-            rttvar_us: self.rttvar_us,
             min_rtt_us: self.min_rtt_us,
             cwnd: self.cwnd,
             ssthresh: self.ssthresh,

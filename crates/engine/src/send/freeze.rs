@@ -17,8 +17,6 @@ impl Sender {
             una: self.una,
             window: self.right.saturating_sub(self.una).min(u64::from(u32::MAX)) as u32,
             srtt_us: us(self.rtt.smoothed()),
-            // 0 would mean that nothing is known.
-            rttvar_us: us(self.rtt.var()).max(1),
             min_rtt_us: us(self.rtt.min()),
             cwnd: if self.prr.active { self.cc.ssthresh } else { self.cc.cwnd },
             ssthresh: self.cc.ssthresh,
@@ -30,7 +28,7 @@ impl Sender {
     pub fn thaw(params: &SenderParams, frozen: &FrozenSender, now: Now) -> Sender {
         let mut s = Sender::new(params, frozen.una, frozen.una + u64::from(frozen.window));
         let ns = |us: u32| u64::from(us) * 1000;
-        s.rtt.seed(ns(frozen.srtt_us), ns(frozen.rttvar_us), ns(frozen.min_rtt_us), now);
+        s.rtt.seed(ns(frozen.srtt_us), ns(frozen.min_rtt_us), now);
         s.rack.learn(ns(frozen.reordering_us));
         s.cc.cwnd = frozen.cwnd.max(1);
         s.cc.ssthresh = frozen.ssthresh;

@@ -172,7 +172,7 @@ impl Sender {
     /// First estimate of the round trip, from the handshake, ns. Ignored once there is a measurement.
     pub fn seed_rtt(&mut self, now: Now, rtt_ns: u64) {
         if self.rtt.smoothed() == 0 {
-            self.rtt.seed(rtt_ns, 0, rtt_ns, now);
+            self.rtt.seed(rtt_ns, rtt_ns, now);
         }
     }
 

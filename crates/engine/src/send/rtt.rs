@@ -1,4 +1,4 @@
-//! Round-trip estimates: smoothed (RFC 6298), and the least of the last ten to twenty seconds.
+//! Round-trip estimates: smoothed (RFC 6298 section 2.3), and the least of the last ten to twenty seconds.
 
 use crate::api::Now;
 
@@ -8,7 +8,6 @@ const MIN_WINDOW_NS: u64 = 10_000_000_000;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Rtt {
     srtt: u64,
-    var: u64,
     min_now: u64,
     min_before: u64,
     window_began: Now,
@@ -20,10 +19,9 @@ pub(super) struct Rtt {
 
 impl Rtt {
     /// An estimate from elsewhere (handshake, frozen record), in ns; zero values are ignored.
-    pub fn seed(&mut self, srtt: u64, var: u64, min: u64, now: Now) {
+    pub fn seed(&mut self, srtt: u64, min: u64, now: Now) {
         if srtt > 0 {
             self.srtt = srtt;
-            self.var = if var > 0 { var } else { srtt / 2 };
         }
         if min > 0 {
             self.min_now = min;
@@ -51,10 +49,7 @@ impl Rtt {
         let rtt = rtt.max(1);
         if self.srtt == 0 {
             self.srtt = rtt;
-            self.var = rtt / 2;
         } else {
-            let err = self.srtt.abs_diff(rtt);
-            self.var = self.var - self.var / 4 + err / 4;
             self.srtt = (self.srtt - self.srtt / 8 + rtt / 8).max(1);
         }
         if self.min_now == 0 || now.since(self.window_began) >= MIN_WINDOW_NS {
@@ -75,10 +70,6 @@ impl Rtt {
     pub fn smoothed(&self) -> u64 {
         self.srtt
     }
-    /// Mean deviation, ns.
-    pub fn var(&self) -> u64 {
-        self.var
-    }
     /// Least round trip, ns; 0: never measured.
     pub fn min(&self) -> u64 {
         match (self.min_now, self.min_before) {
@@ -86,5 +77,32 @@ impl Rtt {
             (0, b) => b,
             (a, b) => a.min(b),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_least_is_that_of_the_last_ten_to_twenty_seconds() {
+        let s = |s: u64| Now(s * 1_000_000_000);
+        let mut r = Rtt::default();
+        r.sample(s(1), 50);
+        r.sample(s(5), 80);
+        assert_eq!(r.min(), 50);
+        r.sample(s(12), 90);
+        assert_eq!(r.min(), 50, "the window before still counts");
+        r.sample(s(13), 70);
+        r.sample(s(23), 100);
+        assert_eq!(r.min(), 70, "what is older does not");
+    }
+
+    #[test]
+    fn the_smoothed_one_moves_by_an_eighth() {
+        let mut r = Rtt::default();
+        r.sample(Now(0), 800);
+        r.sample(Now(1), 1600);
+        assert_eq!(r.smoothed(), 900);
     }
 }

@@ -189,8 +189,6 @@ pub struct FrozenSender {
     pub window: u32,
     /// Smoothed round trip, µs; 0 if never measured.
     pub srtt_us: u32,
-    /// Mean deviation of the round trip, µs.
-    pub rttvar_us: u32,
     /// Least round trip, µs.
     pub min_rtt_us: u32,
     /// Congestion window, bytes.

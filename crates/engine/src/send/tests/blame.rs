@@ -61,6 +61,20 @@ fn a_policer_is_found_and_kept_to() {
 }
 
 #[test]
+fn a_policer_that_is_gone_is_noticed() {
+    let mut p = Path::new(params(), 60, 20, 1000);
+    let mut police = policer(625_000, 30_000);
+    p.fate = Box::new(move |ms, x| if ms < 10_000 { police(ms, x) } else { Fate::Pass });
+    p.run_to(10_000);
+    assert!(p.b.s.policer().is_some());
+    p.run_to(30_000);
+    let before = p.received();
+    p.run_to(32_000);
+    let rate = (p.received() - before) * 8 / 2_000;
+    assert!(rate > 16_000, "{rate} kbit/s of 20,000 twenty seconds later");
+}
+
+#[test]
 fn a_small_buffer_behind_a_rate_step_is_not_flooded() {
     // 64 kB in front of 10 Mbit/s.
     let p = Path::new(params(), 60, 10, 51);

@@ -224,6 +224,20 @@ fn sack_blocks_of_nonsense_are_ignored() {
 }
 
 #[test]
+fn a_sack_of_what_was_not_sent_yet_does_not_hide_the_real_one() {
+    let mut b = Bed::flying();
+    let (una, nxt) = (b.s.una(), b.s.nxt());
+    b.wait(100);
+    b.sack(una, &[(nxt + 1000, nxt + 3000)]);
+    b.sack(una + 10_000, &[]);
+    b.queue(5);
+    b.pump();
+    b.wait(100);
+    let out = b.sack(nxt, &[(nxt + 1000, nxt + 3000)]);
+    assert_eq!(out.newly_sacked, 2000);
+}
+
+#[test]
 fn a_receiver_that_drops_what_it_sacked_gets_it_again() {
     let mut b = Bed::flying();
     let una = b.s.una();

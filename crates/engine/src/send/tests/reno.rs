@@ -32,6 +32,22 @@ fn an_ack_that_is_not_pure_is_no_duplicate() {
 }
 
 #[test]
+fn a_hole_that_no_budget_lets_through_goes_as_a_probe() {
+    let mut b = Bed::flying_with(no_sack());
+    let una = b.s.una();
+    b.queue(1);
+    b.wait(100);
+    for _ in 0..3 {
+        b.ack(una);
+    }
+    assert_eq!(b.s.next(&b.pool, b.now, 0), None);
+    b.now = b.s.deadline().unwrap();
+    b.s.on_timer(&mut b.pool, b.now, false);
+    let x = b.s.next(&b.pool, b.now, 0).unwrap();
+    assert_eq!((x.kind, x.start), (XmitKind::Probe(ProbeKind::Highest), una));
+}
+
+#[test]
 fn the_first_two_duplicates_each_let_a_new_segment_go() {
     // Limited transmit, RFC 3042.
     let mut b = Bed::flying_with(no_sack());

@@ -74,6 +74,19 @@ fn the_delivery_rate_is_the_link_s_also_after_a_pause() {
 }
 
 #[test]
+fn sends_are_paced_at_a_quarter_above_what_gets_through_and_twice_the_window_in_slow_start() {
+    let mut p = Path::new(params(), 100, 0, 0);
+    assert_eq!(p.b.s.pacing_rate(), 2 * 10_000 * 10, "bytes per second: twice ten segments per 100 ms");
+    p.budget = 100_000;
+    p.run_to(2_000);
+    p.b.s.cc.ssthresh = 20_000;
+    p.b.s.cc.cwnd = 20_000;
+    let rate = p.b.s.pacing_rate();
+    assert!(rate.abs_diff(1_250_000) < 20_000, "1.25 times 100 kB per 100 ms, not {rate}");
+    assert_eq!(Sender::new(&params(), 1, 1).pacing_rate(), u64::MAX);
+}
+
+#[test]
 fn y_s_window_is_respected_and_its_shrinking_survived() {
     let mut b = Bed::new();
     b.right = 1 + 5500;
@@ -196,6 +209,7 @@ fn a_smaller_mtu_cuts_what_was_sent_and_what_was_not() {
     assert!(b.s.split(&mut b.pool, 400));
     b.audit();
     assert_eq!((b.s.sacked(), b.s.in_flight()), (1000, 0));
+    assert!(b.s.recovering());
     b.log.clear();
     b.pump();
     let mut at = una;
