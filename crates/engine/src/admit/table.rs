@@ -37,7 +37,7 @@ impl Buckets {
     fn bucket(&mut self, hash: u64) -> &mut [Option<Record>] {
         let buckets = (self.places.len() / WAYS) as u64;
         // Multiplication maps the hash's upper half evenly onto any number of buckets.
-        let b = ((hash >> 32) * buckets >> 32) as usize;
+        let b = (((hash >> 32) * buckets) >> 32) as usize;
         &mut self.places[b * WAYS..][..WAYS]
     }
 

@@ -13,6 +13,12 @@ pub(crate) enum Fate {
     Late(u64),
 }
 
+/// What becomes of each transmission at a time, ms.
+type Rule = Box<dyn FnMut(u64, &Xmit) -> Fate>;
+
+/// An acknowledgement on its way: the number, SACK blocks, DSACK, echoed timestamp.
+type Answer = (Off, Vec<(Off, Off)>, Option<(Off, Off)>, u32);
+
 pub(crate) struct Path {
     pub b: Bed,
     /// One way, ns.
@@ -25,14 +31,14 @@ pub(crate) struct Path {
     /// Data on its way to Y: arrival → (start, end, ts).
     data: BTreeMap<(u64, u64), (Off, Off, u32)>,
     /// ACKs on their way back.
-    acks: BTreeMap<(u64, u64), (Off, Vec<(Off, Off)>, Option<(Off, Off)>, u32)>,
+    acks: BTreeMap<(u64, u64), Answer>,
     serial: u64,
     /// Received out of order.
     got: BTreeSet<(Off, Off)>,
     newest: Vec<(Off, Off)>,
     pub rcv_nxt: Off,
     pub ts_recent: u32,
-    pub fate: Box<dyn FnMut(u64, &Xmit) -> Fate>,
+    pub fate: Rule,
     pub ack_fate: Box<dyn FnMut(u64) -> Fate>,
     /// Nothing arrives at either end from, until, ms; it arrives afterwards (radio buffers).
     pub frozen: (u64, u64),
@@ -102,7 +108,7 @@ impl Path {
             self.dropped += u64::from(x.id.is_some());
             return;
         }
-        let through = if self.rate == 0 { 0 } else { bytes * 1_000_000_000 / self.rate };
+        let through = (bytes * 1_000_000_000).checked_div(self.rate).unwrap_or(0);
         self.busy = begins + through;
         let late = if let Fate::Late(ns) = fate { ns } else { 0 };
         let at = self.thaw(self.busy + self.delay + late);
