@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import signal
+import sys
 import time
 from pathlib import Path
 
@@ -132,16 +132,26 @@ def test_a_port_that_goes_down_and_comes_back_is_waited_for():
     assert "core is up again; packets flow" in words
 
 
+class Mortal(Wire):
+    """A wire that may die without a word."""
+
+    def counters(self) -> dict[str, int]:
+        assert self.page
+        return self.page.read().values
+
+    def stop(self) -> None:
+        self.kill()
+        self.process = None
+        self.lab.run("wire", sys.executable, "-m", "smartwire", "unwire", "access", "core")
+
+
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
 def test_a_dead_or_hung_process_leaves_a_wire_and_no_hanging_connection(number):
     """Connections with custody are reset within seconds; new ones work at once."""
-    wire = Wire()
-    with Session("x", QUICK, wire) as session:
+    with Session("x", QUICK, wire := Mortal()) as session:
         plan = both_ways(session, 8_000_000)
         plan["transfers"].append(get(session, 6, 300_000, start=1.2, label="after"))
-        pid = wire.process.pid
-        outcome = session.run(plan, 10, actions=[(1.0, lambda: os.kill(pid, number))])
-        os.kill(pid, signal.SIGKILL)
+        outcome = session.run(plan, 10, actions=[(1.0, lambda: wire.signal(number))])
     assert outcome.transfer("after")["intact"]
     hanging = [t["label"] for t in outcome.transfers if not t["intact"] and "reset" not in str(t.get("error", "")).lower()]
     assert hanging == []
