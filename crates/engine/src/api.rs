@@ -125,8 +125,8 @@ pub struct SubscriberKey {
 pub struct CustodyMark {
     /// True while some byte was acknowledged to one end and not by the other.
     pub custody: bool,
-    /// Per side (index [`Side`] as usize): the endpoint's RCV.NXT as far as it acknowledged, the sequence number of a
-    /// reset that it accepts.
+    /// Per side (index [`Side`] as usize): the sequence number for a reset of the endpoint. Its RCV.NXT, or, while
+    /// something is in flight to it, a number further up in its window: that it answers with a challenge ACK.
     pub rcv_nxt: [u32; 2],
     /// Per side: the endpoint's SND.NXT as far as seen, the acknowledgement number to put beside it.
     pub snd_nxt: [u32; 2],

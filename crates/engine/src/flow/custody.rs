@@ -1,11 +1,13 @@
 //! The custody book: what remains in the path when the engine is gone reads there which flows must be reset.
 //!
-//! Written before the packet that creates custody, at the end of custody, and every 100 ms of progress between: the
-//! copper wire resets with the numbers of the very segment that it answers, so the numbers in the book need not be exact.
+//! Written before the packet that creates custody, at the end of custody, and every 100 ms of progress between. The
+//! copper wire resets whoever sends something with the numbers of that very segment; for the other end it has those of
+//! the book, which are a little old by then.
 
 use super::record::{flag, NONE};
 use super::{Cx, Flow};
 use crate::api::{CustodyMark, Io};
+use crate::seq::Off;
 
 /// How old the numbers in the book may grow, ns.
 const REFRESH_NS: u64 = 100_000_000;
@@ -47,10 +49,21 @@ impl Flow<'_> {
         let (rec, act) = (&*self.rec, &*self.act);
         CustodyMark {
             custody,
-            rcv_nxt: [0, 1].map(|side: usize| rec.wire(1 - side, act.tx[1 - side].una())),
+            rcv_nxt: [0, 1].map(|side: usize| rec.wire(1 - side, self.reset_at(1 - side))),
             snd_nxt: [0, 1].map(|side: usize| rec.wire(side, act.rx[side].rcv_nxt())),
             macs: [0, 1].map(|side: usize| cx.sh.paths.get(rec.path[side]).macs()),
             port: rec.port,
+        }
+    }
+
+    /// Where the receiver of stream `s` is to be reset. What is in flight still arrives and moves its RCV.NXT, and a
+    /// reset below that is ignored (RFC 5961 section 3.2). So it gets the end of its window: not exact, it is answered
+    /// with a challenge ACK, and that with the exact number.
+    fn reset_at(&self, s: usize) -> Off {
+        let tx = &self.act.tx[s];
+        match self.act.custody_of(s) {
+            0 => tx.nxt(),
+            _ => tx.nxt().max(tx.right().saturating_sub(1)),
         }
     }
 }
