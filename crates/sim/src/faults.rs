@@ -155,14 +155,17 @@ fn faults(rng: &mut Rng, link: &mut LinkSpec, radio: bool) {
 fn tcp(rng: &mut Rng, v6: bool) -> TcpConfig {
     let near_wrap = |rng: &mut Rng| if rng.chance(0.3) { u32::MAX - rng.range(0, 400_000) as u32 } else { rng.bits() as u32 };
     let full: u16 = if v6 { 1440 } else { 1460 };
+    let rcv_buf = (20_000.0 * 300f64.powf(rng.unit())) as u64;
+    // A quarter of the buffer is some units of the window field at least.
+    let coarsest = u64::from((rcv_buf / 64).ilog2()).min(14);
     TcpConfig {
         mss: if rng.chance(0.7) { full } else { rng.range(536, u64::from(full)) as u16 },
         ts: rng.chance(0.8),
         sack: rng.chance(0.8),
-        ws: rng.chance(0.85).then(|| rng.range(0, 14) as u8),
+        ws: rng.chance(0.85).then(|| rng.range(0, coarsest) as u8),
         ecn: rng.chance(0.3),
         iw: rng.range(1, 20) as u32,
-        rcv_buf: (20_000.0 * 300f64.powf(rng.unit())) as u64,
+        rcv_buf,
         autotune: rng.chance(0.7),
         cc: [CcKind::Cubic, CcKind::Bbr, CcKind::Reno][rng.below(3) as usize],
         hystart: rng.chance(0.5),

@@ -15,6 +15,7 @@ fn swarm(from: u64, count: u64, change: impl Fn(&mut smartwire_sim::world::World
     let (from, count) = number("SEED").map_or((from, number("SEEDS").unwrap_or(count)), |seed| (seed, 1));
     let mut failed = Vec::new();
     for seed in from..from + count {
+        println!("{seed}");
         let mut spec = faults::world(seed);
         change(&mut spec);
         match catch_unwind(AssertUnwindSafe(|| faults::run(spec))) {

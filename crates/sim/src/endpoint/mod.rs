@@ -276,6 +276,10 @@ impl Endpoint {
                 self.send_ack(now, out);
                 self.progress(now, out);
             }
+            State::SynSent if ack && !t.seg.has(RST) => {
+                // An answer to somebody else's SYN (RFC 9293 3.10.7.3).
+                self.emit(&Seg { seq: t.seg.ack, flags: RST, ..Seg::default() }, out);
+            }
             State::SynSent if t.seg.has(RST | ACK) && t.seg.ack == self.cfg.isn.wrapping_add(1) => {
                 self.end(State::Reset, now);
             }
@@ -385,7 +389,12 @@ impl Endpoint {
 
     fn on_rst(&mut self, now: u64, start: u64, out: &mut Vec<Vec<u8>>) {
         // RFC 5961 section 3.2: exact or nothing; in the window, a challenge.
-        if start == self.recv.nxt {
+        if start == self.recv.nxt && self.state == State::SynRcvd && !self.active {
+            // Back to listening (RFC 9293 3.10.7.4).
+            self.state = State::Listen;
+            self.syn_timer = None;
+            self.syn_tries = 0;
+        } else if start == self.recv.nxt {
             self.end(State::Reset, now);
         } else if self.recv.acceptable(start, start) {
             self.send_ack(now, out);

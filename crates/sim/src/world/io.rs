@@ -165,6 +165,7 @@ impl Io for SimIo {
         let f = self.owned(frame, "send");
         let (off, end) = (usize::from(off), usize::from(off) + usize::from(len));
         assert!(end <= CHUNK && len >= 14, "frame {}: {off}..{end} is no frame", frame.0);
+        assert!(self.sent.len() < 200_000, "the engine sends without end");
         let bytes = f.data[off..end].to_vec();
         self.sent.push((port, bytes));
         self.frames[frame.0 as usize].in_flight += 1;
