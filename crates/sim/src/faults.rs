@@ -33,7 +33,7 @@ pub fn world(seed: u64) -> WorldSpec {
         pair
     };
     let radios = (0..phones).map(|_| radio(rng)).collect();
-    let delay = rng.range(0, 100) as f64;
+    let delay = rng.range(1, 100) as f64;
     let mut internet = (LinkSpec { delay_ms: delay, ..LinkSpec::default() }, LinkSpec { delay_ms: delay, ..LinkSpec::default() });
     if faulty && rng.chance(0.4) {
         faults(rng, &mut internet.0, false);
