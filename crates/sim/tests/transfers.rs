@@ -6,7 +6,7 @@ mod common;
 use common::{assert_nothing_is_left, complete, custody_share, lte, option_sets, optimized, radio, with};
 use smartwire_engine::Side;
 use smartwire_sim::endpoint::CcKind;
-use smartwire_sim::link::spec::Reorder;
+use smartwire_sim::link::spec::{Rate, Reorder};
 use smartwire_sim::world::FlowSpec;
 
 #[test]
@@ -113,4 +113,22 @@ fn two_hundred_connections_of_twenty_phones_complete() {
     let mut world = complete(with(spec, flows.collect()), 60);
     assert!(custody_share(&world) > 0.99, "{} {:?}", custody_share(&world), world.engine().unwrap().stats());
     assert_nothing_is_left(&mut world);
+}
+
+/// ACKs that ride on data are no duplicates: only probes find the hole where nothing else is sent.
+#[test]
+fn a_tail_lost_without_sack_is_repaired_while_the_other_direction_sends() {
+    use smartwire_sim::endpoint::Step::{Expect, Fin, Send};
+    for seed in 1..=25 {
+        let mut flow = FlowSpec::new(seed % 2 == 0, 1000).both(|t| t.sack = false);
+        flow.phone_app = vec![Send(150_000), Expect(150_000), Fin];
+        flow.server_app = vec![Send(150_000), Expect(150_000), Fin];
+        flow.server_tcp.mss = 618;
+        let mut spec = optimized(lte());
+        // A slow link has a small budget, which the lost flight fills.
+        spec.phones[0].0.rate = Rate::Mbps(1.4);
+        spec.phones[0].0.loss = 0.03;
+        spec.seed = seed;
+        complete(with(spec, vec![flow]), 60);
+    }
 }

@@ -216,6 +216,9 @@ impl Flow<'_> {
             self.act.tx[s].split(&mut cx.sh.pool, DOUBTED_PAYLOAD);
             cx.sh.stats.resegmented += 1;
         }
+        if self.act.tx[s].probe_due() {
+            self.probe(cx, s);
+        }
     }
 
     // ---- the data ------------------------------------------------------------------------------------------------

@@ -47,7 +47,6 @@ impl Flow<'_> {
                 let full = self.link_full(cx, s);
                 let out = self.act.tx[s].on_timer(&mut cx.sh.pool, cx.now, full);
                 self.after_ack(cx, s, &out, None);
-                self.probe(cx, s);
             }
             let limit = self.act.progress[s].after_ns(cx.sh.cfg.delivery_limit_ns);
             if self.act.custody_of(s) > 0 && limit <= cx.now {

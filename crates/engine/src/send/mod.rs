@@ -218,6 +218,10 @@ impl Sender {
     pub fn backlog(&self) -> u32 {
         (self.end - self.nxt) as u32
     }
+    /// True while a probe is to be sent: [`Sender::next`] gives it whatever the budget.
+    pub fn probe_due(&self) -> bool {
+        self.probe.due.is_some()
+    }
     /// True if something waits that only the subscriber's budget and the pacing may hold back: window and congestion
     /// control would let it go.
     pub fn wants_to_send(&self, pool: &SegPool, now: Now) -> bool {
