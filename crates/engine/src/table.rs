@@ -14,7 +14,7 @@ use crate::api::{FlowKey, SubscriberKey};
 /// Slots per bucket; a bucket is one 64-byte cache line.
 const WAYS: usize = 8;
 /// The table is sized so that its rated capacity fills this many of 100 slots.
-const LOAD_PERCENT: usize = 85;
+const LOAD_PERCENT: usize = 90;
 /// Slots that found no place in their buckets; looked at only while there are any.
 const OVERFLOW: usize = 64;
 

@@ -24,7 +24,9 @@ impl Engine {
         }
         if let Some(agreed) = self.handshake(now, parsed, s, io) {
             if let Some(id) = self.open(now, parsed, &agreed, io) {
-                return self.on_segment(now, id, s, io).kept;
+                let kept = self.on_segment(now, id, s, io).kept;
+                self.cool(now, id);
+                return kept;
             }
         }
         self.sh.stats.not_optimized += 1;

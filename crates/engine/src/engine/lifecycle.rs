@@ -53,6 +53,14 @@ impl Engine {
         }
     }
 
+    /// A flow that is established and nothing more costs its record alone.
+    pub(super) fn cool(&mut self, now: Now, id: u32) {
+        let Some(handle) = self.records.get(id).map(|rec| rec.active) else { return };
+        if self.actives.get(handle).is_some_and(Active::is_idle) {
+            self.freeze(now, handle);
+        }
+    }
+
     /// Gives the active state of an idle flow up.
     fn freeze(&mut self, now: Now, handle: u32) {
         let Some(act) = self.actives.get(handle) else { return };

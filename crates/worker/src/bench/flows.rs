@@ -39,14 +39,14 @@ pub(super) struct Flow {
     pub early: bool,
 }
 
-/// All connections: the first half is IPv6.
+/// All connections, the IPv6 ones first.
 pub(super) struct Flows {
     flows: Vec<Flow>,
     v6: u32,
 }
 
 impl Flows {
-    pub fn new(count: u32, seed: u64) -> Flows {
+    pub fn new(count: u32, v6: u32, seed: u64) -> Flows {
         let flow = |i: u32| {
             let start = server_isn(i, seed).wrapping_add(1);
             Flow {
@@ -62,15 +62,11 @@ impl Flows {
                 early: false,
             }
         };
-        Flows { flows: (0..count).map(flow).collect(), v6: count / 2 }
+        Flows { flows: (0..count).map(flow).collect(), v6 }
     }
 
     pub fn count(&self) -> u32 {
         self.flows.len() as u32
-    }
-
-    pub fn v6_count(&self) -> u32 {
-        self.v6
     }
 
     pub fn is_v6(&self, flow: u32) -> bool {

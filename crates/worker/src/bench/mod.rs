@@ -26,15 +26,17 @@ use traffic::Traffic;
 
 /// Packets that the engine gets at once.
 const BATCH: usize = 64;
-/// Virtual time from packet to packet, ns: 4 million packets per second.
+/// Virtual time from packet to packet at a million flows, ns: 4 million packets per second. With fewer flows it is
+/// longer, so that no link is asked for more than it can carry.
 const GAP_NS: u64 = 250;
+const GAP_LONGEST_NS: u64 = 10_000;
 /// Handshakes begun before the first of them is answered.
 const ROUND: u32 = 4096;
 
 /// What to measure.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// Flows to be resident; the first half is IPv6.
+    /// Flows to be resident; half of them IPv6.
     pub flows: u32,
     /// Packets to measure in mixed batches; about as many again are measured by class.
     pub packets: u64,
@@ -55,7 +57,9 @@ pub fn nanoseconds() -> u64 {
 /// # Errors
 /// One sentence: no memory, an engine that refuses the configuration, or flows that did not behave.
 pub fn run(plan: &Plan, meter: Meter) -> Result<Report, IoError> {
-    let mut bench = Bench::new(plan, meter)?;
+    let bytes_per_flow = memory(plan, meter)?;
+    let mut bench = Bench::new(plan, plan.flows / 2, meter)?;
+    bench.report.bytes_per_flow = bytes_per_flow;
     bench.establish()?;
     bench.use_each()?;
     bench.mixed(plan.packets / 8);
@@ -65,6 +69,16 @@ pub fn run(plan: &Plan, meter: Meter) -> Result<Report, IoError> {
     bench.by_class(plan.packets);
     bench.settle()?;
     bench.finish()
+}
+
+/// Growth of resident memory over as many established IPv6 flows, per flow; then each of them is used.
+fn memory(plan: &Plan, meter: Meter) -> Result<f64, IoError> {
+    let mut bench = Bench::new(plan, plan.flows, meter)?;
+    let before = report::resident_bytes();
+    bench.establish()?;
+    let grown = report::resident_bytes().saturating_sub(before);
+    bench.use_each()?;
+    Ok(grown as f64 / f64::from(plan.flows))
 }
 
 /// Sums of what the meter said.
@@ -94,12 +108,14 @@ struct Bench {
     flows: Flows,
     traffic: Traffic,
     now: u64,
+    gap: u64,
     spent: Spent,
     report: Report,
 }
 
 impl Bench {
-    fn new(plan: &Plan, meter: Meter) -> Result<Bench, IoError> {
+    /// With the first `v6` flows IPv6.
+    fn new(plan: &Plan, v6: u32, meter: Meter) -> Result<Bench, IoError> {
         if plan.flows < 2 {
             return Err(IoError::new("A measurement needs at least 2 flows: give --flows 2 or more."));
         }
@@ -112,7 +128,7 @@ impl Bench {
             ..Config::default()
         };
         // The generator's memory first, so that what grows afterwards is the engine's.
-        let flows = Flows::new(plan.flows, plan.seed);
+        let flows = Flows::new(plan.flows, v6, plan.seed);
         let host = Host::new(1 << 17, plan.flows)?;
         let engine = Engine::new(cfg, plan.seed).map_err(|e| IoError::new(e.to_string()))?;
         Ok(Bench {
@@ -122,6 +138,7 @@ impl Bench {
             traffic: Traffic::new(plan.seed),
             flows,
             now: 1_000_000_000,
+            gap: (GAP_NS * 1_000_000 / u64::from(plan.flows)).clamp(GAP_NS, GAP_LONGEST_NS),
             spent: Spent::default(),
             report: Report { flows: plan.flows, ..Report::default() },
         })
@@ -140,17 +157,14 @@ impl Bench {
         self.spent.timers += end - middle;
         self.traffic.deliver(self.now, &mut self.host, &mut self.flows, &mut self.report);
         self.spent.generator += (self.meter)() - end;
-        self.now += rx.len().max(1) as u64 * GAP_NS;
+        self.now += rx.len().max(1) as u64 * self.gap;
         middle - start
     }
 
-    /// Opens every connection: IPv6 first, with the memory that it takes.
+    /// Opens every connection.
     fn establish(&mut self) -> Result<(), IoError> {
-        let (all, v6) = (self.flows.count(), self.flows.v6_count());
-        let resident = report::resident_bytes();
-        self.handshakes(0, v6);
-        self.report.memory(report::resident_bytes().saturating_sub(resident), v6);
-        self.handshakes(v6, all);
+        let all = self.flows.count();
+        self.handshakes(0, all);
         self.report.handshakes(self.spent, all);
         let optimized = self.engine.stats().optimized;
         if optimized != u64::from(all) {

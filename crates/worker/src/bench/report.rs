@@ -92,10 +92,6 @@ impl Report {
         self.ns_class_timers = per(spent.timers, spent.packets);
     }
 
-    pub(super) fn memory(&mut self, grown: u64, flows: u32) {
-        self.bytes_per_flow = per(grown, flows.into());
-    }
-
     pub(super) fn handshakes(&mut self, spent: Spent, flows: u32) {
         debug_assert_eq!(spent.packets, 3 * u64::from(flows));
         self.ns_handshake = per(spent.rx + spent.timers, spent.packets);
