@@ -134,7 +134,7 @@ impl Engine {
                 paths: Paths::new(paths),
                 scratch: vec![0; 1 << 16],
                 ip_id: seed as u16,
-                memory: Memory { frame: 2048, limit: cfg.stream_bytes, rung: 0 },
+                memory: Memory { frame: 2048, limit: cfg.stream_bytes, free: 0, rung: 0 },
                 cfg,
             },
         })
@@ -142,7 +142,7 @@ impl Engine {
 
     /// Takes a batch of received frames. All of them belong to the engine afterwards.
     pub fn on_rx<I: Io>(&mut self, now: Now, rx: &[Rx], io: &mut I) {
-        self.sh.memory.look(io.frames(), &self.sh.cfg);
+        self.sh.look(io.frames());
         let mut batch = std::mem::take(&mut self.batch);
         for frames in rx.chunks(BATCH) {
             self.parse(frames, io, &mut batch);
@@ -159,7 +159,7 @@ impl Engine {
 
     /// Runs whatever is due. Call it when [`Engine::next_deadline`] has come, and after each batch.
     pub fn on_time<I: Io>(&mut self, now: Now, io: &mut I) {
-        self.sh.memory.look(io.frames(), &self.sh.cfg);
+        self.sh.look(io.frames());
         while let Some(sub) = self.pace_wheel.pop(now) {
             self.pump_subscriber(now, sub, NONE, io);
         }
@@ -349,6 +349,7 @@ impl Engine {
         stats.flows = u64::from(self.records.len());
         stats.active = u64::from(self.actives.len());
         stats.half_open = u64::from(self.handshakes.len());
+        stats.subscribers = u64::from(self.sh.subs.len());
         stats.half_open_evicted = self.handshakes.evicted();
         let (pool, ooo) = (&self.sh.pool, &self.sh.ooo);
         stats.segments = u64::from(pool.capacity() - pool.free()) + u64::from(ooo.capacity() - ooo.free());

@@ -12,6 +12,9 @@ use crate::send::Sender;
 /// What timestamps take from a segment's payload, bytes.
 const TS_BYTES: u16 = 12;
 
+/// An initial window, bytes.
+const FIRST_FLIGHT: u32 = 14_600;
+
 impl Engine {
     /// A segment of no optimized flow: forwarded untouched, but for the one that makes a flow of it. True if it is held.
     pub(super) fn admit<I: Io>(&mut self, now: Now, parsed: &Parsed, s: &Segment, io: &mut I) -> bool {
@@ -104,7 +107,10 @@ impl Engine {
         if self.is_bypassed(key, &who) {
             return Err(RefuseReason::Bypassed);
         }
-        if self.sh.memory.rung >= 1 {
+        // What the ends have promised each other the flow would take over; more than an initial window of ten segments
+        // (RFC 6928) is rarely used of it before the first acknowledgement of ours says how much there really is.
+        let first = agreed.window.iter().map(|&bytes| bytes.min(FIRST_FLIGHT)).max().unwrap_or(0);
+        if self.sh.memory.rung >= 1 || u64::from(first) > self.sh.spare() {
             return Err(RefuseReason::LowMemory);
         }
         if self.records.is_full() {

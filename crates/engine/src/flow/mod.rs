@@ -64,6 +64,8 @@ pub(crate) struct Memory {
     /// Bytes of frame memory that one stream may fill: what is free now, shared by the thresholds of all (Choudhury and
     /// Hahne, "Dynamic queue length thresholds", 1998), at most the configured limit.
     pub limit: u32,
+    /// Frames that may still be held.
+    pub free: u32,
     /// Rung of the ladder: 0 plenty, 1 no new flows, 2 no growth, 3 nothing more can be held.
     pub rung: u8,
 }
@@ -85,8 +87,26 @@ impl Memory {
             }
         }
         self.rung = rung;
+        self.free = free;
         let free_bytes = (u64::from(free) * u64::from(self.frame)).min(u64::from(cfg.stream_bytes));
         self.limit = (free_bytes as u32).max(4 * self.frame);
+    }
+}
+
+/// Payload of a frame, for what memory can be promised, bytes.
+const FULL: u64 = 1400;
+/// Share of the memory that is neither filled nor promised that one stream may be promised: one in so many.
+const SHARE: u64 = 4;
+
+impl Shared {
+    /// Looks at the memory that there is for holding: frames, and places for segments.
+    pub(crate) fn look(&mut self, (free, total): (u32, u32)) {
+        self.memory.look((free.min(self.pool.free()), total), &self.cfg);
+    }
+
+    /// Payload that could still be stored if every window promised were used up, bytes.
+    pub(crate) fn spare(&self) -> u64 {
+        (u64::from(self.memory.free) * FULL).saturating_sub(self.stats.promised_bytes)
     }
 }
 
@@ -150,7 +170,12 @@ impl Flow<'_> {
         let limit = sh.memory.limit;
         let payload = |bytes: u32| (bytes / sh.memory.frame).saturating_mul(mss);
         let (room, custody) = match sh.memory.rung {
-            0 | 1 => (payload(limit.saturating_sub(held)), payload(limit)),
+            0 | 1 => {
+                // What X may still send by earlier promises, and a share of what nobody was promised.
+                let promised = rx.told_right().saturating_sub(rx.rcv_nxt());
+                let room = promised.saturating_add(sh.spare() / SHARE).min(u64::from(u32::MAX)) as u32;
+                (payload(limit.saturating_sub(held)).min(room), payload(limit))
+            }
             // No ACK ahead above the fair share, no growth of the window.
             _ => (0, payload(limit)),
         };

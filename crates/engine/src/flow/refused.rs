@@ -1,37 +1,45 @@
 //! Flows that are forwarded untouched, remembered just well enough to count each of them once.
 
-/// Fingerprints by hash, direct-mapped: a newer flow takes the place of an older one, which may then be counted again.
+/// Places that a flow may have.
+const WAYS: usize = 4;
+
+/// Fingerprints by hash, in buckets of four: a newer flow takes the place of the oldest, which may then be counted again.
 #[derive(Debug)]
 pub(crate) struct Refused {
-    places: Vec<u32>,
+    buckets: Vec<[u32; WAYS]>,
 }
 
 impl Refused {
     /// Memory for `capacity` flows, rounded up to a power of two.
     pub(crate) fn new(capacity: u32) -> Refused {
-        Refused { places: vec![0; capacity.next_power_of_two() as usize] }
+        Refused { buckets: vec![[0; WAYS]; (capacity as usize).div_ceil(WAYS).next_power_of_two()] }
     }
 
-    fn place(&self, hash: u64) -> usize {
-        hash as usize & (self.places.len() - 1)
+    fn bucket(&mut self, hash: u64) -> &mut [u32; WAYS] {
+        let place = hash as usize & (self.buckets.len() - 1);
+        &mut self.buckets[place]
     }
 
     /// True where this flow is remembered.
     pub(crate) fn knows(&self, hash: u64) -> bool {
-        self.places[self.place(hash)] == mark(hash)
+        self.buckets[hash as usize & (self.buckets.len() - 1)].contains(&mark(hash))
     }
 
     /// Remembers a flow; false if it was remembered already.
     pub(crate) fn add(&mut self, hash: u64) -> bool {
-        let place = self.place(hash);
-        std::mem::replace(&mut self.places[place], mark(hash)) != mark(hash)
+        if self.knows(hash) {
+            return false;
+        }
+        let bucket = self.bucket(hash);
+        bucket.rotate_right(1);
+        bucket[0] = mark(hash);
+        true
     }
 
     /// Forgets a flow: its ports begin a new connection.
     pub(crate) fn forget(&mut self, hash: u64) {
-        let place = self.place(hash);
-        if self.places[place] == mark(hash) {
-            self.places[place] = 0;
+        for there in self.bucket(hash).iter_mut().filter(|there| **there == mark(hash)) {
+            *there = 0;
         }
     }
 }

@@ -267,6 +267,16 @@ impl Subscribers {
         })
     }
 
+    /// How many subscribers are known.
+    pub fn len(&self) -> u32 {
+        self.records.len()
+    }
+
+    /// True where none is known.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     /// All subscribers that are known: handle, key, flows open.
     pub fn iter(&self) -> impl Iterator<Item = (u32, SubscriberKey, u32)> + '_ {
         self.records.iter().map(|(sub, record)| (sub, record.key, record.flows))
