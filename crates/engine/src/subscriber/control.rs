@@ -23,12 +23,17 @@ const LEAST: u64 = 4 * 1448;
 const START_SAMPLES: u32 = 8;
 /// The rate is taken over this, or over the time since the link became busy where that is shorter, but not over less
 /// than `RATE_LEAST_NS`.
-const RATE_NS: u64 = 100 * MS;
+const RATE_NS: u64 = 70 * MS;
 const RATE_LEAST_NS: u64 = 40 * MS;
+/// Most that may leave beyond a round trip's worth where nothing waits, in targets.
+const RISE: u64 = 3;
 /// A dip is made when the round trip has not been near its least for so long, ns.
 const DIP_EVERY_NS: u64 = 8_000 * MS;
 /// A queue longer than wanted for so long, beside two round trips, wants a dip to tell whose it is, ns.
 const DOUBT_NS: u64 = 500 * MS;
+/// A round trip that does not fall is taken for a longer path; and for others' queue if it has grown again, so many
+/// times, without having been shorter in between.
+const LONGER_TIMES: u32 = 2;
 /// While others compete and nobody tells when they leave, half of the window is given up for a round trip after this, ns;
 /// then after twice this and so on.
 const PROBE_FIRST_NS: u64 = 2_000 * MS;
@@ -49,9 +54,10 @@ pub struct Control {
     /// The budget is not below this until then: after a dip.
     hold: u64,
     hold_until: Now,
-    /// What a dip found to be the least where it did not come down to what was known, and when, ns.
+    /// What a dip found to be the least where it did not come down to what was known, ns, and how often since the round
+    /// trip was last shorter.
     longer: u64,
-    longer_at: Now,
+    longer_times: u32,
     probe: Probe,
 }
 
@@ -103,7 +109,7 @@ impl Control {
             hold: 0,
             hold_until: now,
             longer: 0,
-            longer_at: now,
+            longer_times: 0,
             probe: Probe { at: now, wait: PROBE_FIRST_NS, stage: Stage::Wait },
         }
     }
@@ -111,14 +117,18 @@ impl Control {
     /// Bytes reached the phone.
     pub fn on_delivered(&mut self, now: Now, set: &Setting, bytes: u32, rtt: Option<u64>, split: Option<Split>) {
         self.last = now;
-        let set = &Setting { target_ns: set.target_ns / MS * MS, ..*set };
-        self.meter.delivered(now, bytes, rtt, split, self.rate, 2 * set.target_ns);
+        let whole = set;
+        let set = &Setting { target_ns: self.target(set), ..*set };
+        self.meter.delivered(now, bytes, rtt, split, (self.in_flight, self.rate), 2 * set.target_ns);
         if rtt.is_some() {
             self.dip.sample(now, self.meter.rtt);
             self.probe.sample(self.meter.rtt);
+            if self.meter.rtt < self.longer - self.longer / 8 {
+                self.longer_times = 0;
+            }
         }
         match self.mode {
-            Mode::Start => self.start(now, set),
+            Mode::Start => self.start(now, whole),
             Mode::Track => self.track(now, set),
             Mode::Compete => self.compete(now),
         }
@@ -132,19 +142,19 @@ impl Control {
         }
         self.mode = Mode::Track;
         // Since the queue appeared the link has delivered all that it can; before, what was sent.
-        self.rate = self.meter.rate(self.meter.busy_for().max(RATE_LEAST_NS / MS * MS));
+        self.rate = self.meter.rate(self.meter.busy_for().max(RATE_LEAST_NS));
         self.hold_for(now, self.wanted(set.target_ns), self.meter.least() + set.target_ns);
         self.track(now, set);
     }
 
     fn track(&mut self, now: Now, set: &Setting) {
         let least = self.meter.least();
-        let longest = (RATE_NS / MS * MS).min(least + set.target_ns);
         let busy = self.meter.is_busy();
-        let window = if busy { self.meter.busy_for().clamp(RATE_LEAST_NS / MS * MS, longest) } else { RATE_NS / MS * MS };
-        self.rate = self.meter.rate(window);
-        // Where nothing waits, as much again may leave each round trip.
-        let ahead = if busy { set.target_ns } else { set.target_ns.max(least * 4 / 4) };
+        let longest = RATE_NS.min(least + set.target_ns).max(RATE_LEAST_NS);
+        self.rate = self.meter.rate(if busy { self.meter.busy_for().clamp(RATE_LEAST_NS, longest) } else { RATE_NS });
+        // Where nothing waits, as much again may leave each round trip. After a dip nothing waits for another reason.
+        let rise = !busy && now > self.hold_until.after_ns(least);
+        let ahead = if rise { least.clamp(set.target_ns, RISE * set.target_ns) } else { set.target_ns };
         self.budget = self.wanted(ahead);
         if now < self.hold_until {
             self.budget = self.budget.max(self.hold);
@@ -153,6 +163,12 @@ impl Control {
             return self.give_way(now);
         }
         self.look(now, set);
+    }
+
+    /// The queue aimed at, ns: short where the rate is steady, longer where it swings.
+    fn target(&self, set: &Setting) -> u64 {
+        let tenth = set.target_ns / 10;
+        (4 * tenth + 25 * tenth * self.meter.swing() / 256).min(9 * tenth)
     }
 
     fn wanted(&self, ahead: u64) -> u64 {
@@ -177,10 +193,9 @@ impl Control {
         match self.dip.step(now, &self.meter, self.rate, self.in_flight) {
             Some(Found::Known(ns)) => self.found(now, set, ns),
             Some(Found::Longer(ns)) => {
-                let again = self.longer.abs_diff(ns) < ns / 8 && now.since(self.longer_at) < 60_000 * MS;
-                (self.longer, self.longer_at) = (ns, now);
-                if again || self.foreign.is_told() {
-                    // Nobody else is there, or twice the same: a path that has become longer.
+                self.longer = ns;
+                self.longer_times += 1;
+                if self.longer_times < LONGER_TIMES || self.foreign.is_told() {
                     self.found(now, set, ns);
                 } else {
                     self.probe.wait = PROBE_FIRST_NS;

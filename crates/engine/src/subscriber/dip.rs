@@ -9,8 +9,8 @@ use super::meter::Meter;
 use crate::api::Now;
 
 const MS: u64 = 1_000_000;
-/// The first dip keeps 14/16 of what the link holds without a queue.
-const FIRST: u64 = 14;
+/// The first dip keeps 15/16 of what the link holds without a queue.
+const FIRST: u64 = 15;
 /// Bytes in flight in the deepest dip.
 const LEAST: u64 = 2 * 1448;
 

@@ -9,12 +9,17 @@ const MS: u64 = 1_000_000;
 const SILENCE_NS: u64 = 100 * MS;
 /// What counts of such a silence.
 const SILENCE_COUNTED_NS: u64 = 20 * MS;
+/// Rates over periods of this length tell how much the link swings, ns.
+const PERIOD_NS: u64 = 100 * MS;
+/// From this much delivery on a rate is known anew, ns.
+const FRESH_NS: u64 = 30 * MS;
 /// So many round trips in a row above the least by more than jitter explains: every packet finds a queue.
 const BUSY_SAMPLES: u32 = 4;
+const BUSY_NS: u64 = 10 * MS;
 /// The longest delay of the way back is remembered between this and twice this, ns.
 const UP_WINDOW_NS: u64 = 1_000 * MS;
 /// How far the way back may vary without being held for something that the budget has to cover, ns.
-const UP_COVERED_NS: u64 = 20 * MS;
+const UP_COVERED_NS: u64 = 5 * MS;
 
 /// The measurements of one subscriber.
 #[derive(Clone, Debug)]
@@ -30,9 +35,15 @@ pub struct Meter {
     pub at: Now,
     /// When something was in flight again after nothing was.
     began: Now,
-    /// The rate is not above this until then: the bytes that a silence held back come in one burst.
+    /// What was in flight in a silence may come in one burst: while so many bytes of it are to come, and for a little
+    /// longer, the rate is not above what it was.
+    hidden: u64,
     cap: u64,
     cap_until: Now,
+    /// How much the rate changes from one period to the next, 1/256 of the higher, smoothed; the last period's.
+    swing: u64,
+    period_rate: u64,
+    period_began: Now,
     /// Since when every packet has found a queue, and how many in a row did.
     busy_since: Now,
     busy: u32,
@@ -56,8 +67,12 @@ impl Meter {
             whole_rtt: 0,
             at: now,
             began: now,
+            hidden: 0,
             cap: 0,
             cap_until: now,
+            swing: 0,
+            period_rate: 0,
+            period_began: now,
             busy_since: now,
             busy: 0,
             long_since: None,
@@ -98,7 +113,7 @@ impl Meter {
     /// Delay of the way back that the budget has to cover beside the least round trip, ns.
     pub fn up(&self) -> u64 {
         let most = self.up_most[0].max(self.up_most[1]);
-        self.up_mean.max(most.min(UP_COVERED_NS / MS * MS))
+        self.up_mean.max(most.min(UP_COVERED_NS))
     }
 
     /// Every packet finds a queue: the link is the limit, and its rate what is delivered.
@@ -124,15 +139,16 @@ impl Meter {
     /// Bytes per second over the last `window` ns of delivery.
     pub fn rate(&self, window: u64) -> u64 {
         let rate = self.delivered.rate(self.at, window);
-        if self.at < self.cap_until {
+        if self.hidden > 0 || self.at < self.cap_until {
             rate.min(self.cap)
         } else {
             rate
         }
     }
 
-    /// Bytes reached the phone; `rate` is what the link was held to carry. `long`: a queue of this delay wants a reason.
-    pub fn delivered(&mut self, now: Now, bytes: u32, rtt: Option<u64>, split: Option<Split>, rate: u64, long: u64) {
+    /// Bytes reached the phone. `state`: bytes in flight before, and the rate that the link was held to carry; `long`: a
+    /// queue of this delay wants a reason.
+    pub fn delivered(&mut self, now: Now, bytes: u32, rtt: Option<u64>, split: Option<Split>, state: (u64, u64), long: u64) {
         let up = split.map_or(0, |s| s.up_ns);
         if split.is_some() {
             self.way_back(now, up);
@@ -143,14 +159,41 @@ impl Meter {
             // A radio that slept says nothing about its rate.
             self.delivered.skip(gap - SILENCE_COUNTED_NS);
             self.busy_since = self.busy_since.after_ns(gap - SILENCE_COUNTED_NS);
-            self.cap = rate;
-            self.cap_until = at.after_ns(self.least() + long);
+            (self.hidden, self.cap) = state;
         }
         self.at = at;
         self.delivered.add(at, bytes);
+        self.period();
+        if self.hidden > 0 {
+            self.hidden = self.hidden.saturating_sub(u64::from(bytes));
+            if self.hidden == 0 {
+                self.delivered.restart(at);
+                self.cap_until = at.after_ns(FRESH_NS);
+            }
+        }
         if let Some(rtt) = rtt {
             self.whole_rtt = rtt;
             self.round_trip(now, rtt.saturating_sub(up), long);
+        }
+    }
+
+    /// How much the rate swings within a tenth of a second, 1/256.
+    pub fn swing(&self) -> u64 {
+        self.swing
+    }
+
+    fn period(&mut self) {
+        let (period, at) = (PERIOD_NS, self.at);
+        if at.since(self.period_began) < period {
+            return;
+        }
+        let whole = at.since(self.period_began) < 2 * period;
+        self.period_began = at;
+        let before = std::mem::replace(&mut self.period_rate, self.delivered.rate(at, period));
+        let high = before.max(self.period_rate);
+        if whole && high > 0 {
+            let change = before.abs_diff(self.period_rate) * 256 / high;
+            self.swing = self.swing - self.swing / 16 + change / 16;
         }
     }
 
@@ -161,7 +204,7 @@ impl Meter {
         if queue < self.least / 16 + 4 * MS {
             self.near_least = now;
         }
-        if queue < 10 * MS + self.least / 32 {
+        if queue < BUSY_NS + self.least / 32 {
             self.busy = 0;
         } else {
             if self.busy == 0 {

@@ -46,6 +46,11 @@ impl History {
         self.silent += ns;
     }
 
+    /// What was before now does not count.
+    pub fn restart(&mut self, now: Now) {
+        self.since = now.0 - self.silent;
+    }
+
     /// Bytes within the last `window` ns (at most [`LONGEST`]) and the ns that they took: less than the window where
     /// the history is younger.
     pub fn over(&self, now: Now, window: u64) -> (u64, u64) {

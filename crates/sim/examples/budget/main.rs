@@ -4,11 +4,12 @@
 mod bbr;
 mod phone;
 mod scenes;
+mod whole;
 mod world;
 
 use smartwire_sim::link::LinkSpec;
 use smartwire_sim::profiles;
-use world::{run, Case, FlowSpec, Outcome, Who, MS, SEC};
+use world::{run, Case, FlowSpec, Outcome, Who, MS};
 
 pub fn percentile(sorted: &[u64], p: f64) -> u64 {
     if sorted.is_empty() {
@@ -81,10 +82,6 @@ fn link(name: &str, seed: u64, queue: Option<u64>, radio: Option<f64>) -> Option
         _ => return None,
     };
     let (d, u) = trace_link(full, seed.saturating_sub(1) as f64 * 17_000.0, q, radio.unwrap_or(50.0) / 2.0)?;
-    let mut u = u;
-    if std::env::var("UPFAST").is_ok() {
-        u.rate = smartwire_sim::link::spec::Rate::Mbps(100.0);
-    }
     Some((d, u, 0))
 }
 
@@ -124,9 +121,6 @@ fn table(links: &[&str], seeds: u64, radios: &[Option<f64>], queues: &[Option<u6
                     let mut case = Case::new(down, up);
                     case.grant = grant;
                     case.seed = 0;
-                    if let Ok(secs) = std::env::var("SECS") {
-                        case.length = secs.parse::<u64>().expect("s") * SEC;
-                    }
                     let idle = run(&case);
                     let with = |who| {
                         let mut c = case.clone();
@@ -202,20 +196,20 @@ fn main() {
     let queues: Vec<Option<u64>> = get("--queue").map_or(vec![None], |s| s.split(',').map(|r| Some(r.parse().expect("bytes"))).collect());
     let names = get("--links").unwrap_or("lte-still,lte-driving,umts,5g,geo,leo,wifi-lossy,verizon,att,tmo,const20".into());
     let links: Vec<&str> = names.split(',').collect();
-    let _ = SEC;
     match args.first().map(String::as_str) {
         Some("watch") => scenes::watch(&match get("--case").as_deref() {
             Some("upload") => scenes::upload(get("--hz").map_or(1000, |h| h.parse().expect("Hz")), queues[0].unwrap_or(312_000)),
             Some("udp") => scenes::udp(radios[0].unwrap_or(25.0), if args.iter().any(|a| a == "--told") { 100 * MS } else { 0 }),
             _ => scenes::foreign_tcp(flows, 5, if args.iter().any(|a| a == "--told") { 100 * MS } else { 0 }),
         }),
+        Some("whole") => whole::table(&links, seeds, radios[0], queues[0], flows),
         Some("starving") => scenes::starving(),
         Some("start") => scenes::start(),
         Some("freezes") => scenes::freezes(),
         Some("steps") => scenes::steps(),
         Some("losses") => scenes::losses(),
         Some("longer") => scenes::longer(),
-        Some("bins") => bins(links[0], seeds, radios[0], queues[0], flows, if args.iter().any(|a| a == "--cubic") { Who::Cubic } else { Who::Smart }),
+        Some("bins") => bins(links[0], seeds, radios[0], queues[0], flows, if args.iter().any(|a| a == "--cubic") { Who::Cubic } else if args.iter().any(|a| a == "--bbr") { Who::Bbr { proxy: true } } else { Who::Smart }),
         Some("plot") => plot(links[0], seeds, radios[0], queues[0], flows),
         _ => table(&links, seeds, &radios, &queues, flows, args.iter().any(|a| a == "--all")),
     }
