@@ -77,8 +77,7 @@ const HYSTERESIS: u64 = 5;
 
 impl Memory {
     /// Looks at the gauge.
-    pub(crate) fn look(&mut self, (free, total): (u32, u32), cfg: &Config) {
-        let percent = u64::from(free) * 100 / u64::from(total.max(1));
+    fn look(&mut self, free: u32, percent: u64, cfg: &Config) {
         let mut rung = 0;
         for (i, below) in RUNGS.iter().enumerate() {
             let held = if usize::from(self.rung) > i { HYSTERESIS } else { 0 };
@@ -101,7 +100,9 @@ const SHARE: u64 = 4;
 impl Shared {
     /// Looks at the memory that there is for holding: frames, and places for segments.
     pub(crate) fn look(&mut self, (free, total): (u32, u32)) {
-        self.memory.look((free.min(self.pool.free()), total), &self.cfg);
+        let percent = |free: u32, total: u32| u64::from(free) * 100 / u64::from(total.max(1));
+        let least = percent(free, total).min(percent(self.pool.free(), self.pool.capacity()));
+        self.memory.look(free.min(self.pool.free()), least, &self.cfg);
     }
 
     /// Payload that could still be stored if every window promised were used up, bytes.
