@@ -41,7 +41,8 @@ impl Prr {
             // The first retransmission is never held back.
             count = mss;
         }
-        (flight + count).min(u64::from(u32::MAX)) as u32
+        // A window of nothing is none to grow from, should the reduction end here.
+        (flight + count).clamp(mss, u64::from(u32::MAX)) as u32
     }
 }
 
@@ -67,6 +68,14 @@ mod tests {
             }
         }
         assert!((41..=43).contains(&sent), "sent {sent} of 60 delivered");
+    }
+
+    #[test]
+    fn the_window_is_a_segment_at_least() {
+        let mut p = Prr::default();
+        p.start(10_000);
+        p.sent(1000);
+        assert_eq!(p.window(0, 0, 7_000, 1000, false), 1000);
     }
 
     #[test]
