@@ -269,7 +269,9 @@ impl Control {
         if self.in_flight == 0 {
             self.meter.begin(now);
         }
-        let room = self.budget.saturating_sub(self.in_flight);
+        // With nothing in flight no ACK would ever come to raise the budget again.
+        let budget = if self.in_flight == 0 { self.budget.max(LEAST) } else { self.budget };
+        let room = budget.saturating_sub(self.in_flight);
         if room == 0 {
             return Err(None);
         }
@@ -277,7 +279,7 @@ impl Control {
             Mode::Track => {
                 // The whole budget within a round trip, and a quarter more.
                 let round = (self.meter.least() + self.meter.up()).max(MS);
-                (u128::from(self.budget) * 1_250_000_000 / u128::from(round)) as u64
+                (u128::from(budget) * 1_250_000_000 / u128::from(round)) as u64
             }
             _ => (self.rate * 4).max(2_000_000),
         };
