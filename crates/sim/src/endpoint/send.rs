@@ -88,7 +88,8 @@ impl Rtt {
 pub struct SendTotals {
     /// Data segments sent, first time or again.
     pub segments: u64,
-    /// Data segments sent again, for whatever reason.
+    /// Segments with data sent again, for whatever reason. A FIN alone does not count: nobody but its receiver
+    /// acknowledges it, so it may go twice where a backlog lies before it.
     pub retransmitted: u64,
     /// Retransmission timeouts.
     pub timeouts: u64,
@@ -695,7 +696,7 @@ impl Sender {
         }
         self.segs[i] = self.stamp(now, seg.start, seg.end, seg.times + 1);
         self.totals.segments += 1;
-        self.totals.retransmitted += 1;
+        self.totals.retransmitted += u64::from(seg.start < self.written);
         self.prr_out += bytes;
         if let Some(left) = &mut self.undo_left {
             *left += 1;
