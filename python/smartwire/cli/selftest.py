@@ -22,7 +22,7 @@ from smartwire.cli.page import command
 from smartwire.errors import NotThere
 
 PARTS = ("style", "rust", "bpf", "python")
-LIMIT_S = 600.0
+LIMIT_S = 900.0
 """A part that takes longer hangs: it is ended and counts as failed."""
 
 

@@ -334,7 +334,9 @@ fn to_server(layers: &Layers, bytes: &[u8], tcp: &Tcp<'_>, flows: &mut Flows, re
 }
 
 fn fields(seq: u32, ack: u32, flags: Flags) -> TcpFields {
-    TcpFields { src_port: 0, dst_port: 0, seq, ack, flags, window: 0xffff, ip_id: seq as u16, ecn: Ecn::NotEct }
+    // 64 kB, as a kernel begins with (512 << SHIFT): the window of a SYN is not scaled.
+    let window = if flags.contains(Flags::SYN) { 0xffff } else { 512 };
+    TcpFields { src_port: 0, dst_port: 0, seq, ack, flags, window, ip_id: seq as u16, ecn: Ecn::NotEct }
 }
 
 /// Is `a` before `b` in sequence space?
