@@ -12,8 +12,8 @@ use crate::send::Sender;
 /// What timestamps take from a segment's payload, bytes.
 const TS_BYTES: u16 = 12;
 
-/// An initial window, bytes.
-const FIRST_FLIGHT: u32 = 14_600;
+/// What a flow needs of memory to be worth optimizing: half as much again as an initial window, bytes.
+const LEAST_SHARE: u64 = 22_000;
 
 impl Engine {
     /// A segment of no optimized flow: forwarded untouched, but for the one that makes a flow of it. True if it is held.
@@ -107,10 +107,8 @@ impl Engine {
         if self.is_bypassed(key, &who) {
             return Err(RefuseReason::Bypassed);
         }
-        // What the ends have promised each other the flow would take over; more than an initial window of ten segments
-        // (RFC 6928) is rarely used of it before the first acknowledgement of ours says how much there really is.
-        let first = agreed.window.iter().map(|&bytes| bytes.min(FIRST_FLIGHT)).max().unwrap_or(0);
-        if self.sh.memory.rung >= 1 || u64::from(first) > self.sh.spare() {
+        // A flow more must find room for an initial window (RFC 6928) in its fair part of what is free.
+        if self.sh.memory.rung >= 1 || self.sh.fair() < LEAST_SHARE {
             return Err(RefuseReason::LowMemory);
         }
         if self.records.is_full() {

@@ -105,6 +105,11 @@ impl Shared {
         self.memory.look(free.min(self.pool.free()), least, &self.cfg);
     }
 
+    /// What is free, shared by the flows that have something outstanding, bytes of payload.
+    pub(crate) fn fair(&self) -> u64 {
+        u64::from(self.memory.free) * FULL / (self.stats.active + 1)
+    }
+
     /// Payload that could still be stored if every window promised were used up, bytes.
     pub(crate) fn spare(&self) -> u64 {
         (u64::from(self.memory.free) * FULL).saturating_sub(self.stats.promised_bytes)
@@ -172,9 +177,11 @@ impl Flow<'_> {
         let payload = |bytes: u32| (bytes / sh.memory.frame).saturating_mul(mss);
         let (room, custody) = match sh.memory.rung {
             0 | 1 => {
-                // What X may still send by earlier promises, and a share of what nobody was promised.
+                // What X may still send by earlier promises, and a share of what nobody was promised; the flow's fair
+                // part of what is free in any case.
                 let promised = rx.told_right().saturating_sub(rx.rcv_nxt());
-                let room = promised.saturating_add(sh.spare() / SHARE).min(u64::from(u32::MAX)) as u32;
+                let room = promised.saturating_add(sh.spare() / SHARE).max(sh.fair() / 2);
+                let room = room.min(u64::from(u32::MAX)) as u32;
                 (payload(limit.saturating_sub(held)).min(room), payload(limit))
             }
             // No ACK ahead above the fair share, no growth of the window.
