@@ -106,7 +106,7 @@ fn what_is_bypassed_is_refused_until_it_is_resumed() {
 }
 
 #[test]
-fn urgent_data_unknown_options_and_fragments_end_the_optimization_without_harm() {
+fn urgent_data_passes_intact_and_ends_the_optimization() {
     each(|t| {
         with_custody(t, 2);
         let mut p = t.pkt(C, 1 + 2 * MSS, 10, ACK | Flags::URG);
@@ -117,6 +117,48 @@ fn urgent_data_unknown_options_and_fragments_end_the_optimization_without_harm()
         t.wait(6_000 * MS);
         assert!(handed_back(t, StopReason::Urgent));
     });
+}
+
+#[test]
+fn a_segment_with_an_unknown_option_is_delivered_and_ends_the_optimization() {
+    each(|t| {
+        with_custody(t, 2);
+        let p = t.pkt(C, 1 + 2 * MSS, 10, ACK);
+        let mut frame = t.frame(&p);
+        let layers = smartwire_packet::parse(&frame).unwrap();
+        // The two NOPs before the timestamps become an option of kind 200.
+        let at = usize::from(layers.l4) + 20;
+        frame[at..at + 2].copy_from_slice(&[200, 2]);
+        smartwire_packet::csum::fill_l4(&mut frame, &layers);
+        t.check.entered(t.now, &p);
+        let out = [t.send_raw(t.ports[1], &frame), t.wait(10 * MS)].concat();
+        assert!(out.iter().any(|p| p.side == A && p.len == 10), "delivered");
+        t.ack(A, 1);
+        t.wait(6_000 * MS);
+        assert!(handed_back(t, StopReason::UnknownOption));
+    });
+}
+
+#[test]
+fn a_fragment_passes_as_it_came_and_ends_the_optimization() {
+    for v in VARIANTS.into_iter().filter(|v| !v.v6) {
+        let mut t = Pair::new(v, PLAIN, config());
+        with_custody(&mut t, 2);
+        let p = t.pkt(C, 1 + 2 * MSS, MSS, ACK);
+        let mut frame = t.frame(&p);
+        // More fragments follow.
+        frame[14 + 6] |= 0x20;
+        let id = t.io.receive(&frame).unwrap();
+        let port = t.ports[1];
+        let (len, csum) = (frame.len() as u16, smartwire_engine::Csum::Unverified);
+        t.engine.on_rx(t.now, &[smartwire_engine::Rx { frame: id, off: 0, len, port, csum }], &mut t.io);
+        assert!(t.io.out.iter().any(|(_, raw)| *raw == frame));
+        t.io.out.clear();
+        t.ack(A, 1);
+        t.wait(6_000 * MS);
+        assert!(handed_back(&t, StopReason::Fragment));
+        t.audit();
+    }
 }
 
 #[test]
