@@ -34,6 +34,8 @@ const DOUBT_NS: u64 = 500 * MS;
 /// A round trip that does not fall is taken for a longer path; and for others' queue if it has grown again, so many
 /// times, without having been shorter in between.
 const LONGER_TIMES: u32 = 2;
+/// A rate that swings less than this within a tenth of a second is steady, 1/256.
+const STEADY: u64 = 32;
 /// While others compete and nobody tells when they leave, half of the window is given up for a round trip after this, ns;
 /// then after twice this and so on.
 const PROBE_FIRST_NS: u64 = 2_000 * MS;
@@ -54,6 +56,8 @@ pub struct Control {
     /// The budget is not below this until then: after a dip.
     hold: u64,
     hold_until: Now,
+    /// The budget when the queue was last no longer than wanted, if the link was steady then.
+    undoubted: u64,
     /// What a dip found to be the least where it did not come down to what was known, ns, and how often since the round
     /// trip was last shorter.
     longer: u64,
@@ -108,6 +112,7 @@ impl Control {
             dip: Dip::None,
             hold: 0,
             hold_until: now,
+            undoubted: 0,
             longer: 0,
             longer_times: 0,
             probe: Probe { at: now, wait: PROBE_FIRST_NS, stage: Stage::Wait },
@@ -119,7 +124,7 @@ impl Control {
         self.last = now;
         let whole = set;
         let set = &Setting { target_ns: self.target(set), ..*set };
-        self.meter.delivered(now, bytes, rtt, split, (self.in_flight, self.rate), 2 * set.target_ns);
+        self.meter.delivered(now, bytes, rtt, split, (self.in_flight, self.rate), set.target_ns);
         if rtt.is_some() {
             self.dip.sample(now, self.meter.rtt);
             self.probe.sample(self.meter.rtt);
@@ -183,7 +188,13 @@ impl Control {
     /// Makes a dip when one is due.
     fn look(&mut self, now: Now, set: &Setting) {
         if self.dip == Dip::None {
-            let doubt = self.meter.long_since.is_some_and(|t| now.since(t) > DOUBT_NS + 2 * self.meter.rtt);
+            if self.meter.long_since.is_none() {
+                self.undoubted = if self.meter.swing() < STEADY { self.budget } else { 0 };
+            }
+            let since = |t: Option<Now>| t.is_some_and(|t| now.since(t) > DOUBT_NS + 2 * self.meter.rtt);
+            // On a steady link the budget has no reason to shrink at all.
+            let shrunk = self.budget < self.undoubted / 4 * 3;
+            let doubt = since(self.meter.far_since) || shrunk && since(self.meter.long_since);
             if !doubt && now.since(self.meter.near_least) <= DIP_EVERY_NS {
                 return;
             }
@@ -196,6 +207,11 @@ impl Control {
                 self.longer = ns;
                 self.longer_times += 1;
                 if self.longer_times < LONGER_TIMES || self.foreign.is_told() {
+                    // The delay that was not ours has made the budget smaller and smaller: back to what it was, and
+                    // as much more as the path is longer.
+                    let least = self.meter.least().max(MS);
+                    let before = u128::from(self.undoubted) * u128::from(ns) / u128::from(least);
+                    self.hold = self.hold.max(before.min(1 << 40) as u64);
                     self.found(now, set, ns);
                 } else {
                     self.probe.wait = PROBE_FIRST_NS;
@@ -217,7 +233,7 @@ impl Control {
 
     /// Others are known to send, and the queue is long.
     fn others_fill(&self, now: Now) -> bool {
-        let long = self.meter.long_since.is_some_and(|t| now.since(t) > 200 * MS + self.meter.rtt);
+        let long = self.meter.far_since.is_some_and(|t| now.since(t) > 200 * MS + self.meter.rtt);
         long && self.foreign.rate(now) > (self.rate / 8).max(12_500)
     }
 
@@ -244,7 +260,7 @@ impl Control {
         };
         if alone || self.meter.queue() == 0 {
             self.mode = Mode::Track;
-            self.meter.long_since = None;
+            self.meter.forget_doubt(now);
         }
     }
 

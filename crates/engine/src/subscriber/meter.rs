@@ -5,8 +5,9 @@ use super::rate::History;
 use crate::api::Now;
 
 const MS: u64 = 1_000_000;
-/// A delivery this long after the one before, beside half a round trip, came out of a frozen radio, ns.
-const SILENCE_NS: u64 = 100 * MS;
+/// A delivery this much more than a round trip after the one before came out of a frozen radio, ns.
+const SILENCE_NS: u64 = 60 * MS;
+const SILENCE_MOST_NS: u64 = 400 * MS;
 /// What counts of such a silence.
 const SILENCE_COUNTED_NS: u64 = 20 * MS;
 /// Rates over periods of this length tell how much the link swings, ns.
@@ -38,6 +39,7 @@ pub struct Meter {
     /// What was in flight in a silence may come in one burst: while so many bytes of it are to come, and for a little
     /// longer, the rate is not above what it was.
     hidden: u64,
+    hidden_until: Now,
     cap: u64,
     cap_until: Now,
     /// How much the rate changes from one period to the next, 1/256 of the higher, smoothed; the last period's.
@@ -47,8 +49,11 @@ pub struct Meter {
     /// Since when every packet has found a queue, and how many in a row did.
     busy_since: Now,
     busy: u32,
-    /// Since when the queue has been longer than wanted by a factor that wants a reason.
+    /// Delay of the queue towards the phone, smoothed, ns.
+    queue_mean: u64,
+    /// Since when the queue has been longer than wanted on average, and longer by far.
     pub long_since: Option<Now>,
+    pub far_since: Option<Now>,
     /// When the round trip was last near its least.
     pub near_least: Now,
     /// Delay of the way back above its least, ns: smoothed, and the longest of this window and the one before.
@@ -68,6 +73,7 @@ impl Meter {
             at: now,
             began: now,
             hidden: 0,
+            hidden_until: now,
             cap: 0,
             cap_until: now,
             swing: 0,
@@ -75,7 +81,9 @@ impl Meter {
             period_began: now,
             busy_since: now,
             busy: 0,
+            queue_mean: 0,
             long_since: None,
+            far_since: None,
             near_least: now,
             up_mean: 0,
             up_most: [0; 2],
@@ -97,12 +105,14 @@ impl Meter {
         self.least = ns;
         self.near_least = now;
         self.long_since = None;
+        self.far_since = None;
     }
 
     /// The queue is long for a reason, and the least round trip as good as known.
     pub fn forget_doubt(&mut self, now: Now) {
         self.near_least = now;
         self.long_since = None;
+        self.far_since = None;
     }
 
     /// Estimate of the delay of the queue towards the phone, ns.
@@ -146,26 +156,27 @@ impl Meter {
         }
     }
 
-    /// Bytes reached the phone. `state`: bytes in flight before, and the rate that the link was held to carry; `long`: a
-    /// queue of this delay wants a reason.
-    pub fn delivered(&mut self, now: Now, bytes: u32, rtt: Option<u64>, split: Option<Split>, state: (u64, u64), long: u64) {
+    /// Bytes reached the phone. `state`: bytes in flight before, and the rate that the link was held to carry; `target`:
+    /// the queue aimed at, ns.
+    pub fn delivered(&mut self, now: Now, bytes: u32, rtt: Option<u64>, split: Option<Split>, state: (u64, u64), target: u64) {
         let up = split.map_or(0, |s| s.up_ns);
         if split.is_some() {
             self.way_back(now, up);
         }
         let at = Now(now.0 - up).max(self.at);
         let gap = at.since(self.at.max(self.began));
-        if gap > SILENCE_NS + self.least() / 2 {
+        if gap > SILENCE_NS + self.whole_rtt.min(SILENCE_MOST_NS) {
             // A radio that slept says nothing about its rate.
             self.delivered.skip(gap - SILENCE_COUNTED_NS);
             self.busy_since = self.busy_since.after_ns(gap - SILENCE_COUNTED_NS);
             (self.hidden, self.cap) = state;
+            self.hidden_until = now.after_ns(self.whole_rtt);
         }
         self.at = at;
         self.delivered.add(at, bytes);
         self.period();
         if self.hidden > 0 {
-            self.hidden = self.hidden.saturating_sub(u64::from(bytes));
+            self.hidden = if now < self.hidden_until { self.hidden.saturating_sub(u64::from(bytes)) } else { 0 };
             if self.hidden == 0 {
                 self.delivered.restart(at);
                 self.cap_until = at.after_ns(FRESH_NS);
@@ -173,7 +184,7 @@ impl Meter {
         }
         if let Some(rtt) = rtt {
             self.whole_rtt = rtt;
-            self.round_trip(now, rtt.saturating_sub(up), long);
+            self.round_trip(now, rtt.saturating_sub(up), target);
         }
     }
 
@@ -197,7 +208,7 @@ impl Meter {
         }
     }
 
-    fn round_trip(&mut self, now: Now, rtt: u64, long: u64) {
+    fn round_trip(&mut self, now: Now, rtt: u64, target: u64) {
         self.rtt = rtt;
         self.least = self.least.min(rtt);
         let queue = self.queue();
@@ -212,11 +223,9 @@ impl Meter {
             }
             self.busy += 1;
         }
-        if queue <= long {
-            self.long_since = None;
-        } else if self.long_since.is_none() {
-            self.long_since = Some(now);
-        }
+        self.queue_mean = self.queue_mean - self.queue_mean / 8 + queue / 8;
+        mark(&mut self.long_since, now, self.queue_mean > target + 4 * MS);
+        mark(&mut self.far_since, now, queue > 2 * target);
     }
 
     fn way_back(&mut self, now: Now, up: u64) {
@@ -227,4 +236,9 @@ impl Meter {
         self.up_most[0] = self.up_most[0].max(up);
         self.up_mean = self.up_mean - self.up_mean / 8 + up / 8;
     }
+}
+
+/// Notes since when something is so.
+fn mark(since: &mut Option<Now>, now: Now, so: bool) {
+    *since = if so { since.or(Some(now)) } else { None };
 }

@@ -199,6 +199,7 @@ fn main() {
     match args.first().map(String::as_str) {
         Some("watch") => scenes::watch(&match get("--case").as_deref() {
             Some("upload") => scenes::upload(get("--hz").map_or(1000, |h| h.parse().expect("Hz")), queues[0].unwrap_or(312_000)),
+            Some("path") => scenes::path(radios[0].unwrap_or(100.0) as u64),
             Some("udp") => scenes::udp(radios[0].unwrap_or(25.0), if args.iter().any(|a| a == "--told") { 100 * MS } else { 0 }),
             _ => scenes::foreign_tcp(flows, 5, if args.iter().any(|a| a == "--told") { 100 * MS } else { 0 }),
         }),

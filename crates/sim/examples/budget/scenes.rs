@@ -82,6 +82,13 @@ pub fn foreign_tcp(n: usize, start: u64, every: u64) -> Case {
     case
 }
 
+pub fn path(ms: u64) -> Case {
+    let mut case = plain();
+    case.longer = Some((10 * SEC, ms * MS));
+    case.flows = vec![FlowSpec::bulk(Who::Smart)];
+    case
+}
+
 pub fn udp(mbps: f64, every: u64) -> Case {
     let mut case = plain();
     case.foreign_every = every;
