@@ -36,6 +36,11 @@ const DOUBT_NS: u64 = 500 * MS;
 const LONGER_TIMES: u32 = 2;
 /// A rate that swings less than this within a tenth of a second is steady, 1/256.
 const STEADY: u64 = 32;
+/// A queue that is long by far for so long, beside a round trip, is that of others who are known to send, ns.
+const OTHERS_NS: u64 = 200 * MS;
+/// Others who send less than this do not fill a queue, bytes per second; nor does a phone that sends less than that.
+const OTHERS_LEAST: u64 = 12_500;
+const UPLINK_LEAST: u64 = 50_000;
 /// While others compete and nobody tells when they leave, half of the window is given up for a round trip after this, ns;
 /// then after twice this and so on.
 const PROBE_FIRST_NS: u64 = 2_000 * MS;
@@ -50,7 +55,11 @@ pub struct Control {
     pub(super) mode: Mode,
     pub(super) meter: Meter,
     pub(super) last: Now,
+    /// What passes beside the engine towards the phone, and all that the phone sends.
     foreign: Foreign,
+    uplink: Foreign,
+    /// Others are known to send: they compete until they are known not to.
+    told: bool,
     pacer: Pacer,
     dip: Dip,
     /// The budget is not below this until then: after a dip.
@@ -108,6 +117,8 @@ impl Control {
             meter: Meter::new(now),
             last: now,
             foreign: Foreign::new(now),
+            uplink: Foreign::new(now),
+            told: false,
             pacer: Pacer::default(),
             dip: Dip::None,
             hold: 0,
@@ -165,7 +176,7 @@ impl Control {
             self.budget = self.budget.max(self.hold);
         }
         if self.others_fill(now) {
-            return self.give_way(now);
+            return self.give_way(now, true);
         }
         self.look(now, set);
     }
@@ -215,7 +226,7 @@ impl Control {
                     self.found(now, set, ns);
                 } else {
                     self.probe.wait = PROBE_FIRST_NS;
-                    self.give_way(now);
+                    self.give_way(now, false);
                 }
             }
             Some(Found::Slower) => self.meter.forget_doubt(now),
@@ -231,14 +242,22 @@ impl Control {
         self.hold_for(now, self.hold, least + self.meter.up() + set.target_ns);
     }
 
-    /// Others are known to send, and the queue is long.
+    /// Others are known to send, and the round trip is long.
     fn others_fill(&self, now: Now) -> bool {
-        let long = self.meter.far_since.is_some_and(|t| now.since(t) > 200 * MS + self.meter.rtt);
-        long && self.foreign.rate(now) > (self.rate / 8).max(12_500)
+        let long = self.meter.far_since.is_some_and(|t| now.since(t) > OTHERS_NS + self.meter.rtt);
+        long && self.others(now, self.rate / 8)
+    }
+
+    /// Others send more than so many bytes a second towards the phone; or the phone sends much, and its clock does not
+    /// tell what waits behind that.
+    fn others(&self, now: Now, rate: u64) -> bool {
+        let blind = !self.meter.knows_way_back();
+        self.foreign.rate(now) > rate.max(OTHERS_LEAST) || blind && self.uplink.rate(now) > UPLINK_LEAST
     }
 
     /// The flows' own windows govern from now on.
-    fn give_way(&mut self, now: Now) {
+    fn give_way(&mut self, now: Now, told: bool) {
+        self.told = told;
         self.mode = Mode::Compete;
         self.dip = Dip::None;
         self.budget = u64::MAX;
@@ -249,8 +268,8 @@ impl Control {
     fn compete(&mut self, now: Now) {
         self.rate = self.meter.rate(self.meter.whole_rtt.max(RATE_NS));
         self.budget = u64::MAX;
-        let alone = if self.foreign.is_told() {
-            self.foreign.rate(now) <= self.rate / 16
+        let alone = if self.told {
+            !self.others(now, self.rate / 16)
         } else {
             let alone = self.probe.step(now, self.in_flight, &self.meter);
             if let Stage::Halve { budget, .. } | Stage::Look { budget, .. } = self.probe.stage {
@@ -265,8 +284,14 @@ impl Control {
     }
 
     /// Bytes of the subscriber's passed beside the engine.
-    pub fn on_foreign(&mut self, now: Now, bytes: u64) {
-        self.foreign.add(now, bytes);
+    pub fn on_foreign(&mut self, now: Now, down: u64, up: u64) {
+        self.foreign.add(now, down);
+        self.uplink.add(now, up);
+    }
+
+    /// The phone sent so much payload.
+    pub fn on_uplink(&mut self, now: Now, bytes: u32) {
+        self.uplink.add(now, u64::from(bytes));
     }
 
     /// Bytes were found lost.

@@ -19,6 +19,8 @@ const BUSY_SAMPLES: u32 = 4;
 const BUSY_NS: u64 = 10 * MS;
 /// The longest delay of the way back is remembered between this and twice this, ns.
 const UP_WINDOW_NS: u64 = 1_000 * MS;
+/// Two ways told apart within this are known apart, ns.
+const KNOWN_NS: u64 = 2_000 * MS;
 /// How far the way back may vary without being held for something that the budget has to cover, ns.
 const UP_COVERED_NS: u64 = 5 * MS;
 
@@ -56,6 +58,8 @@ pub struct Meter {
     pub far_since: Option<Now>,
     /// When the round trip was last near its least.
     pub near_least: Now,
+    /// When the phone's clock last told the two ways apart.
+    split_at: Option<Now>,
     /// Delay of the way back above its least, ns: smoothed, and the longest of this window and the one before.
     up_mean: u64,
     up_most: [u64; 2],
@@ -85,6 +89,7 @@ impl Meter {
             long_since: None,
             far_since: None,
             near_least: now,
+            split_at: None,
             up_mean: 0,
             up_most: [0; 2],
             up_began: now,
@@ -126,6 +131,11 @@ impl Meter {
         self.up_mean.max(most.min(UP_COVERED_NS))
     }
 
+    /// The phone's clock tells what waits on the way back.
+    pub fn knows_way_back(&self) -> bool {
+        self.split_at.is_some_and(|t| self.at.since(t) < KNOWN_NS)
+    }
+
     /// Every packet finds a queue: the link is the limit, and its rate what is delivered.
     pub fn is_busy(&self) -> bool {
         self.busy >= BUSY_SAMPLES
@@ -162,6 +172,7 @@ impl Meter {
         let up = split.map_or(0, |s| s.up_ns);
         if split.is_some() {
             self.way_back(now, up);
+            self.split_at = Some(self.at);
         }
         let at = Now(now.0 - up).max(self.at);
         let gap = at.since(self.at.max(self.began));

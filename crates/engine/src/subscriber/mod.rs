@@ -235,16 +235,16 @@ impl Subscribers {
 
     /// The phone sent so many bytes of optimized payload: its uplink is in use.
     pub fn on_uplink(&mut self, now: Now, sub: u32, bytes: u32) {
-        let _ = (now, sub, bytes);
+        if let Some(control) = self.controls.get_mut(self.records[sub].control) {
+            control.on_uplink(now, bytes);
+        }
     }
 
     /// Traffic of a subscriber that passed beside the engine (UDP, flows not optimized): it fills the same queues.
     pub fn on_foreign(&mut self, now: Now, key: &SubscriberKey, down_bytes: u64, up_bytes: u64) {
-        // What goes up is seen in the way back.
-        let _ = up_bytes;
         let control = self.find(key).map(|sub| self.records[sub].control);
         if let Some(control) = control.and_then(|handle| self.controls.get_mut(handle)) {
-            control.on_foreign(now, down_bytes);
+            control.on_foreign(now, down_bytes, up_bytes);
         }
     }
 

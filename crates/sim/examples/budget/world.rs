@@ -634,8 +634,9 @@ impl World {
         let pkt = Pkt { kind: Kind::Data { start: x.start, len }, flow: i };
         let (up, who, in_flight) = (f.spec.up, f.spec.who, f.sender.in_flight());
         if up {
-            if who == Who::Smart {
-                self.subs.on_uplink(now, self.sub, len);
+            match who {
+                Who::Smart => self.subs.on_uplink(now, self.sub, len),
+                _ => self.foreign[1] += u64::from(len + HEADERS),
             }
             return self.enter_up(pkt);
         }
