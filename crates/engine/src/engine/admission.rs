@@ -34,6 +34,13 @@ impl Engine {
         }
         self.sh.stats.not_optimized += 1;
         self.sh.stats.not_optimized_bytes += u64::from(s.len);
+        if s.len > 0 {
+            // It fills the same radio queues as what is optimized.
+            let who = parsed::subscriber(&parsed.key, self.sh.cfg.subscriber_v6_prefix);
+            let bytes = u64::from(s.frame_len);
+            let (down, up) = if s.port.side() == Side::Core { (bytes, 0) } else { (0, bytes) };
+            self.sh.subs.on_foreign(now, &who, down, up);
+        }
         self.forward(parsed, io);
         false
     }
