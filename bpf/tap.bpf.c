@@ -15,7 +15,7 @@ static __always_inline __u32 sw_side_of(const volatile struct sw_wire *w, __u32 
 SEC("socket")
 int sw_tap(struct __sk_buff *skb)
 {
-	const volatile struct sw_wire *w = SW_ONE(sw_wire_map);
+	volatile struct sw_wire *w = SW_ONE(sw_wire_map);
 	struct sw_packet p;
 	__u32 len;
 

@@ -41,7 +41,7 @@ static __always_inline int sw_mend_link_header(struct __sk_buff *skb)
 SEC("tc")
 int sw_tc(struct __sk_buff *skb)
 {
-	const volatile struct sw_wire *w = SW_ONE(sw_wire_map);
+	volatile struct sw_wire *w = SW_ONE(sw_wire_map);
 	struct sw_port *port = SW_ONE(sw_port_map);
 	struct sw_counters *count = SW_ONE(sw_counters_map);
 	struct sw_packet p;

@@ -12,11 +12,12 @@
 #include <bpf/bpf_endian.h>
 
 /* Changes with every change of a layout below: a newer engine won't take over an older wire's maps. */
-#define SW_ABI 2
+#define SW_ABI 3
 
 #define SW_SLOTS 8      /* entries per bucket of the custody book */
 #define SW_MAX_PORTS 32 /* ports of one wire: pair k is ports 2k (access) and 2k + 1 (core) */
 #define SW_SHAPED (1u << 31)
+#define SW_STEP 4000000 /* ns that a gap between two frames counts at most towards the engine's silence */
 #define SW_PATIENCE 10  /* timeouts of silence after which an engine is dead, not late */
 
 enum sw_side { SW_ACCESS = 0, SW_CORE = 1 };
@@ -37,6 +38,10 @@ struct sw_wire {
 	__u32 subscribers; /* registered in sw_subscribers */
 	__u32 shaped;      /* of these, shaped */
 	__u32 pad;
+	__u64 heard_beat; /* the beat since which the next two are counted */
+	__u64 heard_ns;   /* when the latest frame came */
+	__u64 silence_ns; /* for how long frames have come since that beat */
+	__u64 open_beat;  /* the latest beat after which a frame found the wire open */
 	__u32 ifindex[SW_MAX_PORTS];
 };
 
@@ -96,7 +101,7 @@ struct sw_counters {
 	__u64 held_back_frames;
 };
 
-_Static_assert(sizeof(struct sw_wire) == 208, "as in layout.rs");
+_Static_assert(sizeof(struct sw_wire) == 240, "as in layout.rs");
 _Static_assert(sizeof(struct sw_port) == 16, "as in layout.rs");
 _Static_assert(sizeof(struct sw_entry) == 104, "as in layout.rs");
 _Static_assert(sizeof(struct sw_bucket) == 896, "as in layout.rs");
@@ -125,10 +130,32 @@ static __always_inline int sw_beat_within(const volatile struct sw_wire *w, __u6
 	return w->owner_pid && (__s64)(bpf_ktime_get_ns() - w->beat_ns) < (__s64)ns;
 }
 
-/* Has an engine claimed the wire, and beaten within the timeout? */
-static __always_inline int sw_live(const volatile struct sw_wire *w)
+/* Has an engine claimed the wire, and beaten within the timeout? A pause of the whole machine (a hypervisor's, say) is no
+ * silence of the engine: nothing ran, so no frames came in either. Therefore what counts is the time for which frames
+ * have come in since the beat, a gap between two of them a little at most; but three timeouts are too long for anybody. */
+static __always_inline int sw_live(volatile struct sw_wire *w)
 {
-	return sw_beat_within(w, w->timeout_ns);
+	__u64 now = bpf_ktime_get_ns(), beat = w->beat_ns, timeout = w->timeout_ns, silence = 0;
+	/* Signed: a beat may be stored after this program read its clock, and another processor's frame be newer. */
+	__s64 age = now - beat, gap;
+
+	if (!w->owner_pid)
+		return 0;
+	if (age < (__s64)(timeout / 4))
+		return 1;
+	gap = age;
+	if (w->heard_beat == beat) {
+		gap = now - w->heard_ns;
+		silence = w->silence_ns;
+	}
+	silence += gap < 0 ? 0 : gap > SW_STEP ? SW_STEP : gap;
+	w->silence_ns = silence;
+	w->heard_ns = now;
+	w->heard_beat = beat;
+	if (silence < timeout && age < (__s64)(3 * timeout))
+		return 1;
+	w->open_beat = beat;
+	return 0;
 }
 
 /* May the engine whose silence opened the wire still come back? */

@@ -6,7 +6,7 @@
 SEC("xdp.frags")
 int sw_xdp(struct xdp_md *ctx)
 {
-	const volatile struct sw_wire *w = SW_ONE(sw_wire_map);
+	volatile struct sw_wire *w = SW_ONE(sw_wire_map);
 	struct sw_port *port = SW_ONE(sw_port_map);
 	struct sw_counters *count = SW_ONE(sw_counters_map);
 	struct sw_packet p;

@@ -5,11 +5,11 @@
 //! merely waits for a processor does not open the wire, and one that hangs, or a process that is killed or stopped,
 //! does.
 //!
-//! Once a beat is late the small thread leaves the next one to the I/O thread: the wire closes again only in the hands
-//! of the one who must first be told that it was open.
+//! Once the wire is open the small thread leaves the next beat to the I/O thread: the wire closes again only in the
+//! hands of the one who must first be told that it was open.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{mpsc, Arc};
+use std::sync::{mpsc, Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -18,8 +18,8 @@ use smartwire_io::sys::Wake;
 use smartwire_io::{sys, IoError};
 
 const BEAT: Duration = Duration::from_millis(5);
-/// A beat later than this may have opened the wire (25 ms), and is left to the I/O thread.
-const LATE_NS: u64 = 24_000_000;
+/// After this much silence the I/O thread beats by itself (the wire opens after 25 ms).
+const LATE_NS: u64 = 15_000_000;
 /// How long a turn may take.
 const PATIENCE_NS: u64 = 50_000_000;
 /// How long a thread may take to begin.
@@ -36,6 +36,8 @@ struct Shared {
     /// Who broke a promise; [`NOBODY`].
     broken: AtomicUsize,
     lost: AtomicBool,
+    /// What the I/O thread has not been told yet.
+    opened: Mutex<Option<Beat>>,
     stop: AtomicBool,
 }
 
@@ -67,6 +69,7 @@ impl Pulse {
             last: AtomicU64::new(0),
             broken: AtomicUsize::new(NOBODY),
             lost: AtomicBool::new(false),
+            opened: Mutex::new(None),
             stop: AtomicBool::new(false),
         });
         let mine = shared.clone();
@@ -111,6 +114,9 @@ impl Pulse {
         if self.shared.lost.load(Ordering::Acquire) {
             return Beat::Lost;
         }
+        if let Some(beat) = self.shared.opened.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            return beat;
+        }
         if now_ns.saturating_sub(self.shared.last.load(Ordering::Acquire)) <= LATE_NS {
             return Beat::Alive;
         }
@@ -145,10 +151,15 @@ impl Shared {
     fn turn(&self, now_ns: u64) {
         if let Some(late) = self.promises.iter().position(|p| now_ns > p.load(Ordering::Acquire)) {
             self.broken.store(late, Ordering::Release);
-        } else if now_ns.saturating_sub(self.last.load(Ordering::Acquire)) <= LATE_NS {
-            self.beat(now_ns);
-        } else {
+        } else if self.heartbeat.is_open() {
             self.io.wake();
+        } else {
+            let beat = self.beat(now_ns);
+            // It opened in this very moment.
+            if matches!(beat, Beat::Opened { .. }) {
+                *self.opened.lock().unwrap_or_else(PoisonError::into_inner) = Some(beat);
+                self.io.wake();
+            }
         }
     }
 

@@ -41,6 +41,7 @@ impl Heartbeat {
         }
         let next = succeed(page, before).ok_or_else(|| taken(page.owner_pid.load(Relaxed)))?;
         page.survivors.store(book::sweep(&self.wire, next), Relaxed);
+        self.wire.told_open.store(page.open_beat.load(Acquire), Relaxed);
         self.wire.mine.store(next, Release);
         page.beat_ns.store(Self::now_ns(), Release);
         page.owner_pid.store(std::process::id(), Release);
@@ -58,17 +59,22 @@ impl Heartbeat {
         if mine == 0 || page.generation.load(Acquire) != mine {
             return Beat::Lost;
         }
-        // The largest wins, so that of several threads exactly one sees a gap.
-        let silent = now_ns.saturating_sub(page.beat_ns.fetch_max(now_ns, AcqRel));
-        let timeout = page.timeout_ns.load(Relaxed);
-        match silent.checked_sub(timeout) {
-            None => Beat::Alive,
-            Some(for_ns) => {
-                page.opened.fetch_add(1, Relaxed);
-                // The programs read their own clock: the last timeout before their patience ends counts as too late.
-                Beat::Opened { for_ns, late: silent < (PATIENCE - 1) * timeout }
-            }
+        page.beat_ns.fetch_max(now_ns, AcqRel);
+        // The programs say after which beat a frame found the wire open; of several threads exactly one hears it.
+        let open = page.open_beat.load(Acquire);
+        if open <= self.wire.told_open.fetch_max(open, AcqRel) {
+            return Beat::Alive;
         }
+        page.opened.fetch_add(1, Relaxed);
+        let (silent, timeout) = (now_ns.saturating_sub(open), page.timeout_ns.load(Relaxed));
+        // The programs read their own clock: the last timeout before their patience ends counts as too late.
+        Beat::Opened { for_ns: silent.saturating_sub(timeout), late: silent < (PATIENCE - 1) * timeout }
+    }
+
+    /// True if a frame has found the wire open since the latest beat: the next beat closes it again, and says so.
+    pub fn is_open(&self) -> bool {
+        let page = self.wire.page();
+        page.open_beat.load(Acquire) == page.beat_ns.load(Acquire)
     }
 
     /// Gives the wire back in good order: it opens at once, uncounted.

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU32, AtomicU64};
 
 /// As `SW_ABI`.
-pub(super) const ABI: u32 = 2;
+pub(super) const ABI: u32 = 3;
 /// Entries per bucket of the custody book.
 pub(super) const SLOTS: usize = 8;
 /// Ports of one wire.
@@ -30,6 +30,10 @@ pub(super) struct WirePage {
     pub subscribers: AtomicU32,
     pub shaped: AtomicU32,
     pub pad: AtomicU32,
+    pub heard_beat: AtomicU64,
+    pub heard_ns: AtomicU64,
+    pub silence_ns: AtomicU64,
+    pub open_beat: AtomicU64,
     pub ifindex: [AtomicU32; MAX_PORTS],
 }
 
@@ -85,7 +89,7 @@ pub(super) const COUNTERS: usize = 8;
 
 // The programs hold these numbers.
 const _: () = {
-    assert!(size_of::<WirePage>() == 208);
+    assert!(size_of::<WirePage>() == 240);
     assert!(size_of::<PortConfig>() == 16);
     assert!(size_of::<Entry>() == 104);
     assert!(size_of::<Bucket>() == 896);

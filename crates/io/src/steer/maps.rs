@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
-use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
 use super::bpf::{self, MapKind, Mapped, ProgInfo};
 use super::layout::{Bucket, Foreign, PortConfig, SubscriberWords, WirePage, ABI, COUNTERS, MAX_QUEUES, SLOTS};
@@ -18,6 +18,8 @@ pub(super) struct Wire {
     pub(super) counters: OwnedFd,
     /// The generation with which this process has claimed the wire; 0: it has not.
     pub(super) mine: AtomicU32,
+    /// The `open_beat` that this process has been told of.
+    pub(super) told_open: AtomicU64,
 }
 
 impl fmt::Debug for Wire {
@@ -51,6 +53,7 @@ impl Wire {
             )?,
             counters: bpf::map_create(MapKind::PerCpuArray, "sw_counters", (4, COUNTERS * 8), 1, false)?,
             mine: AtomicU32::new(0),
+            told_open: AtomicU64::new(0),
         };
         for (word, random) in wire.page().key.iter().zip(random()?) {
             word.store(random, Relaxed);
@@ -75,6 +78,7 @@ impl Wire {
             subscribers: take("sw_subscribers")?,
             counters: take("sw_counters")?,
             mine: AtomicU32::new(0),
+            told_open: AtomicU64::new(0),
         })
     }
 

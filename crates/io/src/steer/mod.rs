@@ -99,8 +99,7 @@ impl Default for AttachOptions {
 pub enum Beat {
     /// All is well.
     Alive,
-    /// The previous beat was too long ago: the wire was open for about this long, frames may have passed behind the
-    /// engine's back.
+    /// A beat was so late that the wire opened, for about this long, and frames passed behind the engine's back.
     Opened {
         /// Nanoseconds for which the wire was open.
         for_ns: u64,

@@ -323,7 +323,8 @@ fn a_hung_engine_finds_out_whether_the_wire_only_opened_or_is_anothers() {
     for mode in MODES {
         let mut engine = EngineProcess::start(&lab, mode, &(made_up_flow(false), made_up_mark()));
         engine.signal("STOP");
-        std::thread::sleep(Duration::from_millis(30));
+        // Three timeouts after the last beat, whatever the traffic.
+        std::thread::sleep(4 * AttachOptions::default().timeout);
         phone.send(&[&unmarked]).unwrap();
         assert_eq!(receive(&mut server, 1, made_up), [unmarked.clone()], "{mode:?}");
         std::thread::sleep(10 * AttachOptions::default().timeout);

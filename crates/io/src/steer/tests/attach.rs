@@ -1,6 +1,7 @@
 //! What may be attached where, what is left, and what someone else has put there.
 
 use std::process::Command;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use super::PATIENT;
@@ -196,6 +197,10 @@ fn a_gap_between_two_beats_is_found_once_and_counted() {
         now += 24_999_999;
         assert_eq!(beat.beat_at(now), Beat::Alive);
     }
+    now += 1_000_000_000;
+    assert_eq!(beat.beat_at(now), Beat::Alive, "no frame came meanwhile");
+    // A frame that comes after the last beat finds the wire open.
+    steer.heartbeat().wire.page().open_beat.store(now, Relaxed);
     now += 25_000_000 + 7;
     assert_eq!(beat.clone().beat_at(now), Beat::Opened { for_ns: 7, late: true });
     assert_eq!(beat.beat_at(now), Beat::Alive);

@@ -200,7 +200,12 @@ fn a_marked_flow_of_an_engine_that_may_only_be_late_is_neither_reset_nor_passed(
     // The last beat was so many timeouts ago (before the machine started, which is as good as any time).
     let silent_for = |tenths: u64| {
         let ago = PATIENT.timeout.as_nanos() as u64 / 10 * tenths;
-        bench.wire.page().beat_ns.store(Heartbeat::now_ns().wrapping_sub(ago), Relaxed);
+        let beat = Heartbeat::now_ns().wrapping_sub(ago);
+        let page = bench.wire.page();
+        page.beat_ns.store(beat, Relaxed);
+        // Frames came all the time.
+        page.heard_beat.store(beat, Relaxed);
+        page.silence_ns.store(ago, Relaxed);
     };
     let reset = |out: &[u8]| Tcp::new(out, &parse(out).unwrap()).unwrap().flags() == Flags::RST;
     let run = |port| bpf::test_run(&bench.packet[0].tc, &segment(port)).unwrap();
