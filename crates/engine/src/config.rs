@@ -39,7 +39,7 @@ impl Default for Config {
             max_half_open: 1 << 16,
             max_subscribers: 1 << 18,
             max_segments: 1 << 17,
-            stream_bytes: 4 << 20,
+            stream_bytes: 16 << 20,
             subscriber_v6_prefix: 64,
             observe: false,
             queue_target_ns: 50_000_000,

@@ -92,6 +92,9 @@ impl Memory {
     }
 }
 
+/// Custody that any stream may have, if memory allows it, bytes: a radio that becomes ten times faster from one moment to
+/// the next has a second's worth of a slow link waiting for it.
+const LEAST_CUSTODY: u64 = 3_000_000;
 /// Payload of a frame, for what memory can be promised, bytes.
 const FULL: u64 = 1400;
 /// Share of the memory that is neither filled nor promised that one stream may be promised: one in so many.
@@ -175,6 +178,9 @@ impl Flow<'_> {
         let held = self.act.held(s);
         let limit = sh.memory.limit;
         let payload = |bytes: u32| (bytes / sh.memory.frame).saturating_mul(mss);
+        // Acknowledgements are free up to half of the custody: what the radio takes in a round trip, and as much again
+        // for the next one, in which it may take twice that.
+        let custody = (4 * u64::from(tx.peak_flight())).max(LEAST_CUSTODY).min(u64::from(payload(limit))) as u32;
         let (room, custody) = match sh.memory.rung {
             0 | 1 => {
                 // What X may still send by earlier promises, and a share of what nobody was promised; the flow's fair
@@ -182,10 +188,10 @@ impl Flow<'_> {
                 let promised = rx.told_right().saturating_sub(rx.rcv_nxt());
                 let room = promised.saturating_add(sh.spare() / SHARE).max(sh.fair() / 2);
                 let room = room.min(u64::from(u32::MAX)) as u32;
-                (payload(limit.saturating_sub(held)).min(room), payload(limit))
+                (payload(limit.saturating_sub(held)).min(room), custody)
             }
             // No ACK ahead above the fair share, no growth of the window.
-            _ => (0, payload(limit)),
+            _ => (0, custody),
         };
         let mut onward = Onward { una: tx.una(), right: tx.right(), room, custody };
         if self.act.no_book {

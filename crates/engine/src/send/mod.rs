@@ -206,6 +206,10 @@ impl Sender {
     pub fn in_flight(&self) -> u32 {
         self.q.flight - self.reno_out()
     }
+    /// The most that was on its way at once in this round trip and the one before, bytes.
+    pub fn peak_flight(&self) -> u32 {
+        self.peak.max(self.peak_before)
+    }
     /// Bytes found lost and not sent again yet.
     pub fn lost(&self) -> u32 {
         self.q.lost
