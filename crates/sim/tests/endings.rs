@@ -143,3 +143,19 @@ fn a_server_that_pushes_first_is_served() {
     flow.phone_app = vec![Step::Expect(400_000), Step::Fin];
     complete(with(optimized(lte()), vec![flow]), 30);
 }
+#[test]
+fn a_path_that_shrinks_in_silence_is_found_by_the_engine() {
+    for v6 in [false, true] {
+        let spec = WorldSpec { icmp: false, ..optimized(lte()) };
+        let spec = WorldSpec { actions: vec![(S / 2, Action::Mtu(LinkId::RadioDown(0), 1300))], ..spec };
+        let mut flow = FlowSpec::download(v6, 1000, 1_500_000);
+        // All of it is under custody before the path shrinks: the server can't repair it.
+        flow.server_tcp.iw = 1000;
+        flow.phone_app.pop();
+        flow.server_app.pop();
+        flow.phone_app = vec![Step::Send(200), Step::Expect(1_500_000), Step::Fin];
+        flow.server_app = vec![Step::Expect(200), Step::Send(1_500_000), Step::Eof, Step::Fin];
+        complete(with(spec, vec![flow]), 120);
+    }
+}
+

@@ -153,8 +153,11 @@ impl Sender {
         let hole = !self.params.sack && self.q.lost_head != NONE && self.q.lost_head == self.q.head;
         self.probe.due = Some(if hole {
             ProbeKind::Highest
-        } else if fits {
+        } else if fits && self.probe.count % 2 == 0 {
             ProbeKind::NewData
+        } else if fits {
+            // New data went unanswered: silence may be a path that takes no full segment (invariant I3).
+            ProbeKind::Zero
         } else if empty || self.right <= self.una {
             ProbeKind::Zero
         } else {
