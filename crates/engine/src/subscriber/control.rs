@@ -25,6 +25,8 @@ const START_SAMPLES: u32 = 8;
 /// than `RATE_LEAST_NS`.
 const RATE_NS: u64 = 70 * MS;
 const RATE_LEAST_NS: u64 = 40 * MS;
+/// A way back that is longer by more than this is long, ns.
+const LATE_NS: u64 = 100 * MS;
 /// Most that may leave beyond a round trip's worth where nothing waits, in targets.
 const RISE: u64 = 3;
 /// A dip is made when the round trip has not been near its least for so long, ns.
@@ -37,7 +39,7 @@ const LONGER_TIMES: u32 = 2;
 /// A rate that swings less than this within a tenth of a second is steady, 1/256.
 const STEADY: u64 = 32;
 /// A queue that is long by far for so long, beside a round trip, is that of others who are known to send, ns.
-const OTHERS_NS: u64 = 200 * MS;
+const OTHERS_NS: u64 = 100 * MS;
 /// Others who send less than this do not fill a queue, bytes per second; nor does a phone that sends less than that.
 const OTHERS_LEAST: u64 = 12_500;
 const UPLINK_LEAST: u64 = 50_000;
@@ -166,12 +168,14 @@ impl Control {
     fn track(&mut self, now: Now, set: &Setting) {
         let least = self.meter.least();
         let busy = self.meter.is_busy();
-        let longest = RATE_NS.min(least + set.target_ns).max(RATE_LEAST_NS);
-        self.rate = self.meter.rate(if busy { self.meter.busy_for().clamp(RATE_LEAST_NS, longest) } else { RATE_NS });
+        // Behind a long way back everything is known late: slower, and with more in hand.
+        let late = self.meter.up().saturating_sub(LATE_NS) / 2;
+        let longest = (RATE_NS + late).min(least + set.target_ns + late).max(RATE_LEAST_NS);
+        self.rate = self.meter.rate(if busy { self.meter.busy_for().clamp(RATE_LEAST_NS, longest) } else { RATE_NS + late });
         // Where nothing waits, as much again may leave each round trip. After a dip nothing waits for another reason.
         let rise = !busy && now > self.hold_until.after_ns(least);
         let ahead = if rise { least.clamp(set.target_ns, RISE * set.target_ns) } else { set.target_ns };
-        self.budget = self.wanted(ahead);
+        self.budget = self.wanted(ahead + late);
         if now < self.hold_until {
             self.budget = self.budget.max(self.hold);
         }

@@ -3,9 +3,9 @@
 use crate::api::Now;
 
 /// Counted in periods at least this long, ns: what is told comes in lumps.
-const PERIOD_NS: u64 = 500_000_000;
+const PERIOD_NS: u64 = 200_000_000;
 /// Not told anything for so long: nothing passes.
-const STALE_NS: u64 = 2 * PERIOD_NS;
+const STALE_NS: u64 = 5 * PERIOD_NS;
 
 /// Rate of the traffic that passes beside the engine towards one subscriber.
 #[derive(Clone, Copy, Debug)]

@@ -11,6 +11,7 @@ use smartwire_sim::link::LinkSpec;
 use smartwire_sim::profiles;
 use world::{run, Case, FlowSpec, Outcome, Who, MS};
 
+/// The value that so many percent are not above.
 pub fn percentile(sorted: &[u64], p: f64) -> u64 {
     if sorted.is_empty() {
         return 0;
@@ -204,6 +205,7 @@ fn main() {
             _ => scenes::foreign_tcp(flows, 5, if args.iter().any(|a| a == "--told") { 100 * MS } else { 0 }),
         }),
         Some("whole") => whole::table(&links, seeds, radios[0], queues[0], flows),
+        Some("beside") => whole::beside(),
         Some("starving") => scenes::starving(),
         Some("start") => scenes::start(),
         Some("freezes") => scenes::freezes(),

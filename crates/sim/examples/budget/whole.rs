@@ -80,3 +80,66 @@ pub fn table(links: &[&str], seeds: u64, radio: Option<f64>, queue: Option<u64>,
         }
     }
 }
+
+/// A bulk download beside one that is refused (an unknown option in its SYN) and beside an upload, with and without the
+/// engine: goodput of the first, Mbit/s, from 8 s on.
+pub fn beside() {
+    let down = LinkSpec::from_json(r#"{"rate": {"mbps": 20}, "queue_bytes": 2000000, "delay_ms": 25}"#).expect("valid");
+    let up = LinkSpec::from_json(r#"{"rate": {"mbps": 5}, "queue_bytes": 312000, "delay_ms": 25}"#).expect("valid");
+    let bulk = |port, start_ns| FlowSpec {
+        start_ns,
+        phone_app: vec![Step::Send(200), Step::Expect(1 << 40)],
+        server_app: vec![Step::Expect(200), Step::Send(1 << 40)],
+        ..FlowSpec::new(false, port).both(|t| t.rcv_buf = 16 << 20)
+    };
+    let refused = |start| {
+        let mut f = bulk(6000, start);
+        f.phone_tcp.syn_options = &[250, 4, 1, 2];
+        f
+    };
+    let upload = |start_ns, ts| FlowSpec {
+        start_ns,
+        phone_app: vec![Step::Send(1 << 40)],
+        server_app: vec![Step::Expect(1 << 40)],
+        ..FlowSpec::new(false, 7000).both(|t| (t.rcv_buf, t.ts) = (16 << 20, ts))
+    };
+    let no_ts = |f: FlowSpec| f.both(|t| t.ts = false);
+    let cases = [
+        ("refused download from 5 s", vec![bulk(5000, 0), refused(5 * SEC)]),
+        ("refused download from 0 s", vec![bulk(5000, 0), refused(0)]),
+        ("refused download before", vec![bulk(5000, 4 * SEC), refused(0)]),
+        ("upload", vec![bulk(5000, 0), upload(3 * SEC, true)]),
+        ("upload, no timestamps", vec![no_ts(bulk(5000, 0)), upload(3 * SEC, false)]),
+    ];
+    for (name, flows) in cases {
+        let mbps = |engine: bool| {
+            let inet = LinkSpec { delay_ms: 15.0, ..LinkSpec::default() };
+            let mut world = World::new(WorldSpec {
+                seed: 1,
+                phones: vec![(down.clone(), up.clone())],
+                internet: (inet.clone(), inet),
+                wire: if engine { WireSpec::Engine(Box::<EngineSpec>::default()) } else { WireSpec::Copper },
+                flows: flows.clone(),
+                ..WorldSpec::default()
+            })
+            .expect("a valid world");
+            if engine && std::env::var("WATCH").is_ok_and(|w| name.starts_with(&w)) {
+                let mut last = 0;
+                for k in 0..200u64 {
+                    world.run_until(k * SEC / 5);
+                    let got = world.received(0).0;
+                    if let Some(g) = world.engine().and_then(|e| e.subscribers().next()) {
+                        println!("{:.1} {:?} got {:.2} Mbps backlog {:?}", k as f64 / 5.0, g, (got - last) as f64 * 4e-5, world.link(LinkId::RadioDown(0)).backlog());
+                    }
+                    last = got;
+                }
+            }
+            world.run_until(8 * SEC);
+            let before = world.received(0).0;
+            world.run_until(40 * SEC);
+            (world.received(0).0 - before) as f64 * 8e3 / (32 * SEC) as f64
+        };
+        let (with, without) = (mbps(true), mbps(false));
+        println!("{name:<28} with {with:>6.2} without {without:>6.2} ratio {:.2}", with / without);
+    }
+}
