@@ -328,7 +328,9 @@ impl Control {
             }
             _ => (self.rate * 4).max(2_000_000),
         };
-        let pace = Pace::new(wish, self.rate, set.burst_per_ms);
+        // Until the rate is known it doubles each round trip; a timer that fires late must not hold it where it is.
+        let delivery = if self.mode == Mode::Start { 2 * self.rate } else { self.rate };
+        let pace = Pace::new(wish, delivery, set.burst_per_ms);
         let tokens = self.pacer.allowance(now, pace).map_err(Some)?;
         Ok(tokens.min(room.min(1 << 30) as u32))
     }
