@@ -12,6 +12,8 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use crate::error::IoError;
 use crate::sys;
 
+/// Of asm-generic/socket.h, since 5.14.
+const SO_NETNS_COOKIE: i32 = 71;
 const SIOCETHTOOL: libc::c_ulong = 0x8946;
 const ETHTOOL_GDRVINFO: u32 = 0x03;
 const ETHTOOL_GSTRINGS: u32 = 0x1b;
@@ -87,6 +89,11 @@ impl Net {
         self.ioctl(libc::SIOCGIFFLAGS as _, &mut req).map_err(|e| IoError::os(format!("look at {name}"), e))?;
         // SAFETY: SIOCGIFFLAGS fills this member.
         Ok(i32::from(unsafe { req.ifr_ifru.ifru_flags }) & 0xffff)
+    }
+
+    /// A number of this namespace that no other gets before the machine starts again (inode numbers are reused).
+    pub fn cookie(&self) -> u64 {
+        sys::get_option(self.fd.as_raw_fd(), libc::SOL_SOCKET, SO_NETNS_COOKIE).unwrap_or(0)
     }
 
     /// Whether an interface is up with a carrier.

@@ -48,9 +48,10 @@ const PEER_TSO: Rule = Rule {
         "tx-tcp6-segmentation",
         "tx-tcp-ecn-segmentation",
         "tx-tcp-mangleid-segmentation",
+        "tx-tcp-accecn-segmentation",
         "tx-udp-segmentation",
     ],
-    words: &["tso", "tso", "tso", "tso", "tx-udp-segmentation"],
+    words: &["tso", "tso", "tso", "tso", "tso", "tx-udp-segmentation"],
     harm: "leaves cutting its data into segments to hardware that is not there",
 };
 const PEER_TAGS: Rule = Rule {
@@ -289,7 +290,7 @@ mod tests {
         features.push(feature("tx-checksum-ip-generic", true, false));
         let f = find(&[&PEER_CHECKSUM, &PEER_TSO], "veth0", None, &features);
         assert_eq!(f[0].command.as_deref(), Some("ethtool -K veth0 tx off tso off tx-udp-segmentation off"));
-        assert_eq!(f[0].features.len(), 6);
+        assert_eq!(f[0].features.len(), 7);
     }
 
     #[test]

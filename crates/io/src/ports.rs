@@ -4,7 +4,6 @@
 //! process leaves, because the copper wire still forwards then.
 
 use std::collections::BTreeMap;
-use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
 use crate::error::IoError;
@@ -268,8 +267,8 @@ struct State {
 impl State {
     /// Reads what is remembered of an interface of this namespace; nothing, for one that was never changed.
     fn load(name: &str) -> Result<State, IoError> {
-        let ns = std::fs::metadata("/proc/thread-self/ns/net").map_or(0, |m| m.ino());
-        let path = run_dir().join(".ports").join(format!("{ns}-{}-{name}", sys::if_index(name)?));
+        let namespace = Net::here()?.cookie();
+        let path = run_dir().join(".ports").join(format!("{namespace}-{}-{name}", sys::if_index(name)?));
         let text = std::fs::read_to_string(&path).unwrap_or_default();
         let entries = text.lines().filter_map(|l| l.split_once('\t')).map(|(k, v)| (k.to_owned(), v.to_owned())).collect();
         Ok(State { path, entries })
