@@ -6,6 +6,8 @@ mod bbr;
 mod cc;
 mod config;
 mod content;
+mod handshake;
+mod output;
 mod receive;
 mod send;
 
@@ -13,10 +15,10 @@ pub use config::{CcKind, Step, TcpConfig};
 pub use content::fill;
 pub use send::SendTotals;
 
-use crate::codec::{Opts, Path, Seg, Tcp, ACK, CWR, ECE, FIN, PSH, RST, SYN};
+use crate::codec::{Path, Tcp, ACK, CWR, ECE, FIN, RST, SYN};
 use crate::rng::Rng;
-use receive::{Receiver, Taken};
-use send::{AckIn, Emit, Sender};
+use receive::Receiver;
+use send::{AckIn, Sender};
 
 /// How a connection stands, or how it ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,7 +62,6 @@ pub struct Endpoint {
     syn_tries: u32,
     syn_timer: Option<u64>,
     closed_first: bool,
-    ended_at: u64,
     heard_at: u64,
     keepalives: u32,
     first_byte_at: Option<u64>,
@@ -108,7 +109,6 @@ pub struct Summary {
     pub rtt_us: Vec<u32>,
 }
 
-const TIME_WAIT_NS: u64 = 60_000_000_000;
 const MOST_TRIES: u32 = 15;
 
 impl Endpoint {
@@ -133,7 +133,6 @@ impl Endpoint {
             syn_tries: 0,
             syn_timer: None,
             closed_first: false,
-            ended_at: 0,
             heard_at: 0,
             keepalives: 0,
             first_byte_at: None,
@@ -196,108 +195,6 @@ impl Endpoint {
 
     fn alive(&self) -> bool {
         matches!(self.state, State::SynRcvd | State::Established)
-    }
-
-    // ---- handshake ----
-
-    fn send_syn(&mut self, now: u64, out: &mut Vec<Vec<u8>>) {
-        let answering = self.state == State::SynRcvd;
-        let offer = |ours: bool, agreed: bool| if answering { agreed } else { ours };
-        let opts = Opts {
-            mss: Some(self.cfg.mss),
-            ws: self.cfg.ws.filter(|_| offer(true, self.opts.ws)),
-            sack_ok: offer(self.cfg.sack, self.opts.sack),
-            ts: offer(self.cfg.ts, self.opts.ts).then(|| (self.ts(now), if answering { self.recv.echo() } else { 0 })),
-            raw: self.cfg.syn_options,
-            ..Opts::default()
-        };
-        let ecn = match (answering, self.cfg.accecn) {
-            (false, true) => ECE | CWR,
-            (false, false) if self.cfg.ecn => ECE | CWR,
-            (true, _) if self.opts.ecn => ECE,
-            _ => 0,
-        };
-        let payload = if answering { 0 } else { usize::from(self.cfg.syn_data) };
-        let mut seg = Seg {
-            seq: self.cfg.isn,
-            ack: if answering { self.irs.wrapping_add(1) } else { 0 },
-            flags: SYN | ecn | if answering { ACK } else { 0 },
-            window: self.recv.syn_window(),
-            opts,
-            payload: vec![0; payload],
-            ae: self.cfg.accecn && !answering,
-            ..Seg::default()
-        };
-        fill(self.content[0], 0, &mut seg.payload);
-        self.syn_at = now;
-        self.syn_tries += 1;
-        self.syn_timer = Some(now + (1_000_000_000 << (self.syn_tries - 1).min(6)));
-        self.emit(&seg, out);
-    }
-
-    fn negotiate(&mut self, t: &Tcp<'_>, accecn_answer: bool) {
-        let o = &t.seg.opts;
-        let ws = self.cfg.ws.zip(o.ws);
-        self.opts = Negotiated {
-            ts: self.cfg.ts && o.ts.is_some(),
-            sack: self.cfg.sack && o.sack_ok,
-            peer_shift: ws.map_or(0, |w| w.1.min(14)),
-            our_shift: ws.map_or(0, |w| w.0),
-            ws: ws.is_some(),
-            ecn: self.cfg.ecn && !accecn_answer && if self.active { t.seg.flags & (ECE | CWR) == ECE } else { t.seg.has(ECE | CWR) },
-        };
-        self.irs = t.seg.seq;
-        // RFC 6691: options come out of the segment size.
-        let options = if self.opts.ts { 12 } else { 0 };
-        let peer_mss = u64::from(o.mss.unwrap_or(536)).min(u64::from(self.cfg.mss));
-        let sack = self.opts.sack;
-        let (written, fin) = (self.send.written, self.send.fin);
-        self.send = Sender::new(&self.cfg, peer_mss - options, sack, self.content[0]);
-        (self.send.written, self.send.fin) = (written, fin);
-        let mut recv = Receiver::new(&self.cfg, self.opts.our_shift);
-        recv.start(o.ts.map_or(0, |t| t.0));
-        recv.syn_window();
-        self.recv = recv;
-    }
-
-    fn on_handshake(&mut self, now: u64, t: &Tcp<'_>, out: &mut Vec<Vec<u8>>) {
-        let (syn, ack) = (t.seg.has(SYN), t.seg.has(ACK));
-        match self.state {
-            State::Listen if syn && !ack && !t.seg.has(RST) => {
-                self.state = State::SynRcvd;
-                self.negotiate(t, t.seg.ae);
-                self.step_since = now;
-                self.send_syn(now, out);
-            }
-            State::SynSent if syn && ack && t.seg.ack == self.cfg.isn.wrapping_add(1) => {
-                self.negotiate(t, false);
-                let rtt = (self.syn_tries == 1).then(|| now - self.syn_at);
-                self.establish(now, rtt, u64::from(t.seg.window));
-                self.send_ack(now, out);
-                self.progress(now, out);
-            }
-            State::SynSent if ack && !t.seg.has(RST) => {
-                // An answer to somebody else's SYN (RFC 9293 3.10.7.3).
-                self.emit(&Seg { seq: t.seg.ack, flags: RST, ..Seg::default() }, out);
-            }
-            State::SynSent if t.seg.has(RST | ACK) && t.seg.ack == self.cfg.isn.wrapping_add(1) => {
-                self.end(State::Reset, now);
-            }
-            _ => {}
-        }
-    }
-
-    fn establish(&mut self, now: u64, rtt: Option<u64>, window: u64) {
-        self.state = State::Established;
-        self.syn_timer = None;
-        self.heard_at = now;
-        self.send.established(now, rtt, window);
-    }
-
-    fn end(&mut self, state: State, now: u64) {
-        self.state = state;
-        self.ended_at = now;
-        self.syn_timer = None;
     }
 
     // ---- input ----
@@ -384,7 +281,7 @@ impl Endpoint {
         if self.rng.chance(self.cfg.renege) {
             self.recv.renege();
         }
-        let _: Taken = self.recv.take(now, start, end, t.seg.has(FIN));
+        self.recv.take(now, start, end, t.seg.has(FIN));
     }
 
     fn on_rst(&mut self, now: u64, start: u64, out: &mut Vec<Vec<u8>>) {
@@ -395,7 +292,7 @@ impl Endpoint {
             self.syn_timer = None;
             self.syn_tries = 0;
         } else if start == self.recv.nxt {
-            self.end(State::Reset, now);
+            self.end(State::Reset);
         } else if self.recv.acceptable(start, start) {
             self.send_ack(now, out);
         }
@@ -459,7 +356,7 @@ impl Endpoint {
     pub fn on_time(&mut self, now: u64, out: &mut Vec<Vec<u8>>) {
         if self.syn_timer.is_some_and(|at| at <= now) {
             if self.syn_tries > 7 {
-                return self.end(State::TimedOut, now);
+                return self.end(State::TimedOut);
             }
             self.send_syn(now, out);
         }
@@ -475,7 +372,7 @@ impl Endpoint {
         }
         if self.send.tries() > MOST_TRIES {
             self.send_rst(self.cfg.isn.wrapping_add(self.send.nxt as u32), out);
-            return self.end(State::TimedOut, now);
+            return self.end(State::TimedOut);
         }
         self.send_segments(now, &emits, out);
         self.keep_alive(now, out);
@@ -490,144 +387,9 @@ impl Endpoint {
         self.keepalives += 1;
         if self.keepalives > 9 {
             self.send_rst(self.cfg.isn.wrapping_add(self.send.nxt as u32), out);
-            return self.end(State::TimedOut, now);
+            return self.end(State::TimedOut);
         }
         self.send_probe(now, out);
-    }
-
-    // ---- output ----
-
-    /// Runs the application, sends what may be sent, acknowledges what must be.
-    fn progress(&mut self, now: u64, out: &mut Vec<Vec<u8>>) {
-        if !self.alive() {
-            return;
-        }
-        if self.state == State::Established {
-            self.run_script(now, out);
-            if !self.alive() {
-                return;
-            }
-            let mut emits = Vec::new();
-            self.send.pump(now, &mut emits);
-            self.send_segments(now, &emits, out);
-        }
-        if self.recv.ack_now {
-            self.send_ack(now, out);
-        }
-        if self.send.fin && self.send.all_acked() && self.recv.eof {
-            self.end(State::Closed, now);
-        } else if self.send.fin && !self.recv.eof {
-            self.closed_first = true;
-        }
-    }
-
-    fn run_script(&mut self, now: u64, out: &mut Vec<Vec<u8>>) {
-        while let Some(&step) = self.script.get(self.at_step) {
-            let done = match step {
-                Step::Send(bytes) => {
-                    self.send.written += bytes;
-                    true
-                }
-                Step::Expect(bytes) => self.received() >= bytes,
-                Step::Flushed => self.send.all_acked(),
-                Step::Wait(ns) => now >= self.step_since + ns,
-                Step::Until(at) => now >= at,
-                Step::Eof => self.recv.eof,
-                Step::Fin => {
-                    self.send.fin = true;
-                    true
-                }
-                Step::Reset => {
-                    self.send_rst(self.cfg.isn.wrapping_add(self.send.nxt as u32), out);
-                    self.end(State::Aborted, now);
-                    true
-                }
-                Step::StopReading => {
-                    self.recv.set_reading(false);
-                    true
-                }
-                Step::Read => {
-                    self.recv.ack_now |= self.recv.set_reading(true);
-                    true
-                }
-            };
-            if !done {
-                return;
-            }
-            self.at_step += 1;
-            self.step_since = now;
-            self.step_done.push(now);
-        }
-    }
-
-    fn send_segments(&mut self, now: u64, emits: &[Emit], out: &mut Vec<Vec<u8>>) {
-        for e in emits {
-            let data_end = e.end.min(self.send.written);
-            let mut payload = vec![0; (data_end - e.start.min(data_end)) as usize];
-            fill(self.content[0], e.start - 1, &mut payload);
-            let fin = self.send.fin && e.end > self.send.written;
-            let mut flags = ACK;
-            flags |= if fin { FIN } else { 0 };
-            flags |= if data_end == self.send.written && !payload.is_empty() { PSH } else { 0 };
-            if self.send.cwr && !e.again {
-                self.send.cwr = false;
-                flags |= CWR;
-            }
-            let ecn = if self.opts.ecn && !e.again && !payload.is_empty() { 2 } else { 0 };
-            self.send_seg(now, e.start, flags, ecn, payload, out);
-        }
-    }
-
-    fn send_ack(&mut self, now: u64, out: &mut Vec<Vec<u8>>) {
-        self.send_seg(now, self.send.nxt, ACK, 0, Vec::new(), out);
-    }
-
-    /// A segment without data below the window: the peer answers with what it has (RFC 9293 3.8.4, and Linux's
-    /// zero-window probe).
-    fn send_probe(&mut self, now: u64, out: &mut Vec<Vec<u8>>) {
-        self.send_seg(now, self.send.una.wrapping_sub(1), ACK, 0, Vec::new(), out);
-    }
-
-    fn send_seg(&mut self, now: u64, start: u64, flags: u8, ecn: u8, payload: Vec<u8>, out: &mut Vec<Vec<u8>>) {
-        let ece = if self.recv.ece { ECE } else { 0 };
-        let most = if self.opts.ts { 3 } else { 4 };
-        let blocks = if self.opts.sack && payload.is_empty() { self.recv.blocks(most) } else { Vec::new() };
-        let mut opts = Opts { ts: self.opts.ts.then(|| (self.ts(now), self.recv.echo())), ..Opts::default() };
-        opts.sacks = blocks.len() as u8;
-        for (slot, block) in opts.sack.iter_mut().zip(&blocks) {
-            *slot = (self.irs.wrapping_add(block.0 as u32), self.irs.wrapping_add(block.1 as u32));
-        }
-        let seg = Seg {
-            seq: self.cfg.isn.wrapping_add(start as u32),
-            ack: self.irs.wrapping_add(self.recv.nxt as u32),
-            flags: flags | ece,
-            window: self.recv.window(),
-            opts,
-            ecn,
-            payload,
-            ae: false,
-        };
-        self.recv.acked();
-        self.emit(&seg, out);
-    }
-
-    fn send_rst(&mut self, seq: u32, out: &mut Vec<Vec<u8>>) {
-        let ack = self.irs.wrapping_add(self.recv.nxt as u32);
-        self.emit(&Seg { seq, ack, flags: RST | ACK, ..Seg::default() }, out);
-    }
-
-    fn emit(&mut self, seg: &Seg, out: &mut Vec<Vec<u8>>) {
-        self.ident = self.ident.wrapping_add(1);
-        out.push(self.path.tcp(seg, self.ident));
-    }
-
-    /// Nothing will ever happen here again: it ended, and late packets find nobody.
-    pub fn gone(&self, now: u64) -> bool {
-        match self.state {
-            State::Closed if self.closed_first => now > self.ended_at + TIME_WAIT_NS,
-            State::Closed | State::Reset | State::Aborted | State::TimedOut => true,
-            _ => false,
-        }
     }
 }
 

@@ -3,17 +3,6 @@
 
 use super::config::TcpConfig;
 
-/// What a segment was good for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Taken {
-    /// Bytes that continue the stream, or that must wait for others.
-    New,
-    /// Nothing new: acknowledge at once.
-    Old,
-    /// Nothing new and no data in it: acknowledge, but not often.
-    Probe,
-}
-
 #[derive(Debug)]
 pub(super) struct Receiver {
     pub nxt: u64,
@@ -119,7 +108,7 @@ impl Receiver {
 
     /// Takes payload `start..end`, and the FIN behind it if there is one. Data beyond the window is cut off; while the
     /// window is closed nothing is taken.
-    pub(super) fn take(&mut self, now: u64, start: u64, end: u64, fin: bool) -> Taken {
+    pub(super) fn take(&mut self, now: u64, start: u64, end: u64, fin: bool) {
         if !self.acceptable(start, end + u64::from(fin)) {
             return self.refuse(now, start, end + u64::from(fin));
         }
@@ -155,24 +144,22 @@ impl Receiver {
         if self.delack_at.is_none() {
             self.delack_at = Some(now + self.delack_ns);
         }
-        Taken::New
     }
 
-    fn refuse(&mut self, now: u64, start: u64, end: u64) -> Taken {
+    fn refuse(&mut self, now: u64, start: u64, end: u64) {
         if end > start {
             if end <= self.nxt {
                 self.repeated += end - start;
                 self.dsack = Some((start, end));
             }
             self.ack_now = true;
-            return Taken::Old;
+            return;
         }
         // As Linux: at most one answer per 500 ms to what carries nothing (tcp_invalid_ratelimit).
         if now >= self.probe_reply_at {
             self.probe_reply_at = now + 500_000_000;
             self.ack_now = true;
         }
-        Taken::Probe
     }
 
     fn insert(&mut self, start: u64, end: u64) {
