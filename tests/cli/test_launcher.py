@@ -142,7 +142,7 @@ def test_two_at_once_build_once(checkout):
 
 
 def test_the_tests_tools_are_installed_only_for_the_tests(checkout):
-    for tool in ("ip", "ethtool", "git", "tcpdump", "haproxy", "clang"):
+    for tool in ("ip", "ethtool", "sysctl", "git", "curl", "tcpdump", "haproxy", "clang"):
         checkout.stub(tool, "#!/bin/sh\n")
     checkout.run("status")
     assert not (checkout.home / ".venv" / ".smartwire-dev").exists()
