@@ -77,11 +77,19 @@ def kinds() -> dict[str, bytes]:
         "unknown EtherType": b"\x88\xb5" + rand.randbytes(300),
         "IEEE 802.3 length": b"\x00\x40" + rand.randbytes(64),
         "MPLS": b"\x88\x47" + struct.pack("!I", 100 << 12 | 0x140) + tcp(*FOUR, 16, PAYLOAD)[2:],
-        "PPPoE session": b"\x88\x64" + struct.pack("!BBHHH", 0x11, 0, 9, 2 + 40 + 256, 0x21) + tcp(*FOUR, 16, PAYLOAD[:256])[2:],
+        "PPPoE session": b"\x88\x64"
+        + struct.pack("!BBHHH", 0x11, 0, 9, 2 + 40 + 256, 0x21)
+        + tcp(*FOUR, 16, PAYLOAD[:256])[2:],
         "IP options": ip(*FOUR, 6, rand.randbytes(40), options=b"\x94\x04\x00\x00"),
         "broken IPv4 header": b"\x08\x00\x45" + rand.randbytes(60),
         "broken TCP offset": ip(*FOUR, 6, struct.pack("!HHIIBBHHH", 1, 2, 3, 4, 0xF0, 16, 5, 6, 7)),
-        "GTP-U": ip(*FOUR, 17, struct.pack("!HHHH", 2152, 2152, 8 + 8 + 40, 0) + struct.pack("!BBHI", 0x30, 255, 40, 77) + tcp(*FOUR, 16, b"")[2:]),
+        "GTP-U": ip(
+            *FOUR,
+            17,
+            struct.pack("!HHHH", 2152, 2152, 8 + 8 + 40, 0)
+            + struct.pack("!BBHI", 0x30, 255, 40, 77)
+            + tcp(*FOUR, 16, b"")[2:],
+        ),
     }
     for name, pair, icmp in (("IPv4", FOUR, 1), ("IPv6", SIX, 58)):
         syn = b"\x02\x04\x05\xb4\x04\x02\x08\x0a" + rand.randbytes(8) + b"\x01\x03\x03\x07"

@@ -35,7 +35,9 @@ def state(lab: Lab) -> str:
     shown = [lab.run("wire", "ip", "-d", "link", "show", port) for port in PORTS]
     shown += [lab.run("wire", "tc", "qdisc", "show", "dev", port) for port in PORTS]
     shown += [lab.run("wire", "ethtool", "-k", port) for port in PORTS]
-    shown += [lab.run("wire", "sysctl", f"net.ipv6.conf.{p}.disable_ipv6", f"net.ipv6.conf.{p}.accept_ra") for p in PORTS]
+    shown += [
+        lab.run("wire", "sysctl", f"net.ipv6.conf.{p}.disable_ipv6", f"net.ipv6.conf.{p}.accept_ra") for p in PORTS
+    ]
     return re.sub(r"(qlen|mtime|promiscuity|allmulti) \d+", "", "\n".join(shown))
 
 
@@ -115,7 +117,8 @@ def test_ports_are_silent_and_promiscuous_until_unwire_gives_back_what_they_had(
     wire.start(lab)
     for port in PORTS:
         flags = lab.run("wire", "ip", "link", "show", port)
-        assert "NOARP" in flags and "PROMISC" in flags
+        assert "NOARP" in flags
+        assert "PROMISC" in flags
         assert lab.run("wire", "sysctl", "-n", f"net.ipv6.conf.{port}.disable_ipv6").strip() == "1"
     assert wire.leave() == 0
     wire.process = None

@@ -21,11 +21,17 @@ from smartwire.cli.page import DURATION, argument, command, json_option, name_op
     exits={3: "no such wire is running"},
     see=["flows", "replay"],
 )
-@argument("target", required=False, help="A subscriber (10.0.0.7) or a connection (ACCESS:PORT-CORE:PORT); all if absent.")
-@click.option("-w", "--write", "path", required=True, metavar="FILE", help="The file (pcapng), or - for standard output.")
+@argument(
+    "target", required=False, help="A subscriber (10.0.0.7) or a connection (ACCESS:PORT-CORE:PORT); all if absent."
+)
+@click.option(
+    "-w", "--write", "path", required=True, metavar="FILE", help="The file (pcapng), or - for standard output."
+)
 @click.option("--seconds", type=DURATION, help="End after this long (default: Ctrl-C ends it).")
 @click.option("--packets", type=click.IntRange(1), help="End after this many packets.")
-@click.option("--snap", type=click.IntRange(64, 1 << 18), default=1 << 18, help="Bytes kept of each packet (default: all).")
+@click.option(
+    "--snap", type=click.IntRange(64, 1 << 18), default=1 << 18, help="Bytes kept of each packet (default: all)."
+)
 @name_option
 @json_option
 def capture(
