@@ -64,14 +64,9 @@ def test_transfers_both_ways_are_whole_and_under_custody(io, workers):
 def test_a_small_box_of_2000_frames_loses_nothing(io):
     wire = Wire("--io", io, "--frames", "2000")
     with Session("x", QUICK, wire, phones=4) as session:
-<<<<<<< HEAD
         transfers = [
             get(session, 4, 300_000, label=str(n)) | session.phone(4 + n % 2 * 2, 1 + n % 4) for n in range(60)
         ]
-=======
-        whose = [session.phone(4 + n % 2 * 2, 1 + n % 4) for n in range(60)]
-        transfers = [get(session, 4, 300_000, label=str(n)) | who for n, who in enumerate(whose)]
->>>>>>> 78bde68 (Lines within 120 characters)
         outcome = session.run({"transfers": transfers}, 8)
         sound(wire)
     assert outcome.intact, outcome.broken
@@ -161,12 +156,7 @@ def test_a_dead_or_hung_process_leaves_a_wire_and_no_hanging_connection(number):
         plan["transfers"].append(get(session, 6, 300_000, start=1.2, label="after"))
         outcome = session.run(plan, 10, actions=[(1.0, lambda: wire.signal(number))])
     assert outcome.transfer("after")["intact"]
-<<<<<<< HEAD
     hanging = [
         t["label"] for t in outcome.transfers if not t["intact"] and "reset" not in str(t.get("error", "")).lower()
     ]
-=======
-    broken = [t for t in outcome.transfers if not t["intact"]]
-    hanging = [t["label"] for t in broken if "reset" not in str(t.get("error", "")).lower()]
->>>>>>> 78bde68 (Lines within 120 characters)
     assert hanging == []

@@ -193,13 +193,8 @@ def line(document: dict[str, Any]) -> str:
     """A status document as one line of a log."""
     return (
         f"{document['down_mbps']:.1f} Mbit/s down, {document['up_mbps']:.1f} up, "
-<<<<<<< HEAD
         f"{document['subscribers']} subscribers, "
         f"{document['flows']} connections, {document['custody_bytes']:,} bytes in custody, "
-=======
-        f"{document['subscribers']} subscribers, {document['flows']} connections, "
-        f"{document['custody_bytes']:,} bytes in custody, "
->>>>>>> 78bde68 (Lines within 120 characters)
         f"{document['counters'].get('retransmitted', 0)} segments retransmitted"
     )
 
