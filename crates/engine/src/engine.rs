@@ -6,6 +6,7 @@ use crate::admit::{Agreed, Handshakes, HsSegment, Step};
 use crate::api::{Command, Event, EventKind, FlowKey, Io, Now, Rx, Side, SubscriberKey, Target};
 use crate::config::{Config, ConfigError};
 use crate::events::Events;
+use crate::flow::dead::Dead;
 use crate::flow::parsed::{self, Parsed, Segment, What};
 use crate::flow::paths::{Answers, Paths};
 use crate::flow::record::{Active, Phase, Record, NONE};
@@ -46,6 +47,7 @@ pub struct Engine {
     handshakes: Handshakes,
     answers: Answers,
     refused: Refused,
+    dead: Dead,
     /// Timers: of active flows by active handle, of idle ones by record, of pacing by subscriber.
     active_wheel: Wheel,
     idle_wheel: Wheel,
@@ -120,6 +122,7 @@ impl Engine {
             handshakes: Handshakes::new(cfg.max_half_open, seed),
             answers: Answers::new(cfg.max_half_open),
             refused: Refused::new(cfg.max_half_open.max(1 << 12)),
+            dead: Dead::new(cfg.max_half_open.max(1 << 12)),
             active_wheel: Wheel::new(cfg.max_active),
             idle_wheel: Wheel::new(cfg.max_flows),
             pace_wheel: Wheel::new(cfg.max_subscribers),
@@ -134,7 +137,7 @@ impl Engine {
                 paths: Paths::new(paths),
                 scratch: vec![0; 1 << 16],
                 ip_id: seed as u16,
-                memory: Memory { frame: 2048, limit: cfg.stream_bytes, free: 0, rung: 0 },
+                memory: Memory { frame: 2048, limit: cfg.stream_bytes, free: 0, busy: 0, rung: 0 },
                 cfg,
             },
         })
@@ -292,6 +295,16 @@ impl Engine {
             io.send(s.port.peer(), s.frame, s.off, s.frame_len);
             return Taken::DONE;
         };
+        let act = &self.actives[handle];
+        if act.promised == 0 && !self.sh.fits(act.promises()) && act.is_idle() {
+            // It would use a window for which there is no memory. Nothing is outstanding yet.
+            self.finish(now, handle, Fate::HandedBack(StopReason::LowMemory), io);
+            self.sh.stats.forwarded += 1;
+            self.sh.stats.frames_out += 1;
+            self.sh.stats.bytes_out += u64::from(s.frame_len);
+            io.send(s.port.peer(), s.frame, s.off, s.frame_len);
+            return Taken::DONE;
+        }
         let taken = self.with(now, handle, io, |flow, cx| flow.segment(cx, s));
         self.after(now, handle, taken.fate, io);
         taken

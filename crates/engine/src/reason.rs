@@ -71,7 +71,5 @@ reasons! {
         DeliveryLimit = 10, "The receiver acknowledged nothing for longer than the delivery limit.";
         PeerReset = 11, "An endpoint reset the connection.";
         WireOpened = 12, "The copper wire opened while the engine was not looking.";
-        Hairpin = 13, "Its packets came back on the other side.";
-        Shutdown = 14, "The wire is shutting down.";
     }
 }

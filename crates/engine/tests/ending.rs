@@ -83,6 +83,42 @@ fn the_phones_reset_drops_custody_towards_it_and_resets_the_server() {
 }
 
 #[test]
+fn what_was_under_way_to_a_phone_that_reset_the_connection_stays_off_the_radio_for_a_while() {
+    each(|t| {
+        with_custody(t, 4);
+        let mut rst = t.pkt(A, 1, 0, RST);
+        rst.ack = 1;
+        t.send(&rst);
+        assert!(t.mode_is_gone());
+        for i in 4..20 {
+            let out = t.send_raw(t.ports[1], &t.frame(&t.pkt(C, 1 + i * MSS, MSS, ACK)));
+            assert!(out.is_empty(), "{out:?}");
+        }
+        t.wait(4_000 * MS);
+        t.check.wire = true;
+        // A server that has not heard of it hears it from the phone.
+        let frame = t.frame(&t.pkt(C, 1 + 4 * MSS, MSS, ACK));
+        let out = t.send_raw(t.ports[1], &frame);
+        assert_eq!((out.len(), &out[0].raw), (1, &frame));
+    });
+}
+
+#[test]
+fn a_new_connection_on_the_ports_of_one_that_was_reset_is_not_held_up() {
+    each(|t| {
+        with_custody(t, 4);
+        let mut rst = t.pkt(A, 1, 0, RST);
+        rst.ack = 1;
+        t.send(&rst);
+        t.check.wire = true;
+        let syn = t.frame(&t.pkt(A, 90_000, 0, SYN));
+        assert_eq!(t.send_raw(t.ports[0], &syn).len(), 1);
+        let answer = t.frame(&t.pkt(C, 90_000, 0, SYN | ACK));
+        assert_eq!(t.send_raw(t.ports[1], &answer).len(), 1);
+    });
+}
+
+#[test]
 fn a_reset_that_is_not_exact_is_challenged_once_while_custody_exists() {
     each(|t| {
         with_custody(t, 2);

@@ -140,6 +140,32 @@ fn a_segment_with_an_unknown_option_is_delivered_and_ends_the_optimization() {
 }
 
 #[test]
+fn who_guesses_ports_alone_cannot_end_the_optimization() {
+    each(|t| {
+        with_custody(t, 2);
+        t.ack(A, 1);
+        t.wait(10 * MS);
+        // Urgent data and an unknown option, far outside the window.
+        let far = t.pkt(C, 1 + (1 << 29), 10, ACK | Flags::URG);
+        t.send_raw(t.ports[1], &t.frame(&far));
+        let mut frame = t.frame(&t.pkt(C, 1 + (1 << 29), 10, ACK));
+        let layers = smartwire_packet::parse(&frame).unwrap();
+        let at = usize::from(layers.l4) + 20;
+        frame[at..at + 2].copy_from_slice(&[200, 2]);
+        smartwire_packet::csum::fill_l4(&mut frame, &layers);
+        t.send_raw(t.ports[1], &frame);
+        // A SYN: challenged, not believed, though nothing is outstanding (RFC 5961 section 4).
+        let syn = t.pkt(C, 1 + (1 << 29), 0, SYN);
+        let out = t.send_raw(t.ports[1], &t.frame(&syn));
+        assert!(out.iter().all(|p| p.side == C && !p.is(SYN)), "{out:?}");
+        t.wait(6_000 * MS);
+        assert_eq!(t.engine.stats().draining, 0);
+        assert_eq!(t.engine.stats().handed_back, 0);
+        assert!(!t.mode_is_gone());
+    });
+}
+
+#[test]
 fn a_fragment_passes_as_it_came_and_ends_the_optimization() {
     for v in VARIANTS.into_iter().filter(|v| !v.v6) {
         let mut t = Pair::new(v, PLAIN, config());

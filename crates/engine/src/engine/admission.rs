@@ -23,7 +23,11 @@ impl Engine {
             self.sh.stats.syns += 1;
             if !s.flags.contains(Flags::ACK) {
                 self.refused.forget(parsed.hash);
+                self.dead.forget(parsed.hash);
             }
+        } else if !s.flags.contains(Flags::RST) && self.dead.knows(now, parsed.hash) {
+            self.sh.stats.unacceptable += 1;
+            return false;
         }
         if let Some(agreed) = self.handshake(now, parsed, s, io) {
             if let Some(id) = self.open(now, parsed, &agreed, io) {
@@ -115,7 +119,8 @@ impl Engine {
             return Err(RefuseReason::Bypassed);
         }
         // A flow more must find room for an initial window (RFC 6928) in its fair part of what is free.
-        if self.sh.memory.rung >= 1 || self.sh.fair() < LEAST_SHARE {
+        let promised = u64::from(agreed.window[0]) + u64::from(agreed.window[1]);
+        if self.sh.memory.rung >= 1 || self.sh.fair() < LEAST_SHARE || !self.sh.fits(promised) {
             return Err(RefuseReason::LowMemory);
         }
         if self.records.is_full() {

@@ -48,8 +48,13 @@ impl Engine {
             flow.act.armed = Some(at);
             self.active_wheel.arm(now, handle, at);
         }
-        if self.actives.len() > self.sh.cfg.max_active / WARM && self.actives[handle].is_idle() {
-            self.freeze(now, handle);
+        let act = &mut self.actives[handle];
+        if act.is_idle() {
+            // What it has promised is not likely to be used now, and is looked at again when it is.
+            self.sh.promise(&mut act.promised, 0);
+            if self.actives.len() > self.sh.cfg.max_active / WARM {
+                self.freeze(now, handle);
+            }
         }
     }
 
@@ -68,7 +73,8 @@ impl Engine {
         rec.freeze(act);
         rec.active = NONE;
         self.active_wheel.cancel(handle);
-        self.sh.stats.promised_bytes -= act.promised;
+        let mut promised = act.promised;
+        self.sh.promise(&mut promised, 0);
         self.sh.subs.leave(now, rec.sub, handle);
         self.actives.discard(handle);
     }
@@ -151,7 +157,9 @@ impl Engine {
         }
     }
 
-    /// Hands a flow back that has nothing outstanding: its ends agree already.
+    /// Hands a flow back that has nothing outstanding: its ends agree already. There is no last ACK as after a drain
+    /// (tcp.md 2.6 (5)): both ends know every number, and a window smaller than promised is not taken from an ACK that
+    /// says nothing else new (RFC 9293 section 3.8.6: SND.WL1 and SND.WL2); the peer's next segment brings the real one.
     pub(super) fn hand_back_idle<I: Io>(&mut self, now: Now, id: u32, why: StopReason, io: &mut I) {
         self.end(now, id, Fate::HandedBack(why), io);
     }
@@ -166,7 +174,7 @@ impl Engine {
             act.rx[s].clear(&mut sh.ooo, |frame| io.release(frame));
         }
         sh.stats.custody_bytes -= act.custody;
-        sh.stats.promised_bytes -= act.promised;
+        sh.promise(&mut act.promised, 0);
         sh.stats.draining -= u64::from(act.draining.is_some());
         self.active_wheel.cancel(handle);
         sh.subs.leave(now, self.records[id].sub, handle);
@@ -187,6 +195,9 @@ impl Engine {
         }
         // What still comes is forwarded, and was counted.
         self.refused.add(hash);
+        if fate == Fate::PeerReset {
+            self.dead.add(now, hash);
+        }
         let stats = &mut self.sh.stats;
         let kind = match fate {
             Fate::Live | Fate::Closed => {

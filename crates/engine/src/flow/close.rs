@@ -68,8 +68,10 @@ impl Flow<'_> {
         Fate::Live
     }
 
-    /// A SYN within the flow: a repetition from the handshake passes; a new connection on the same ports needs a flow
-    /// that owes nothing to anybody (RFC 5961 section 4 else).
+    /// A SYN within the flow: a repetition from the handshake passes, and one after both ends have closed begins a new
+    /// connection. Any other is answered with a challenge ACK (RFC 5961 section 4): an endpoint that has forgotten the
+    /// connection resets it at the exact number then, and its next SYN passes. Only one with an acceptable sequence
+    /// number is believed at once, if the flow owes nothing to anybody.
     pub(crate) fn on_syn<I: Io>(&mut self, cx: &mut Cx<'_, I>, s: &Segment) -> Taken {
         let x = s.side as usize;
         if s.seq == self.rec.isn[x] {
@@ -79,7 +81,9 @@ impl Flow<'_> {
         if self.closed() {
             return Taken { again: true, ..Taken::fate(Fate::Closed) };
         }
-        if !self.act.has_custody() && self.act.reset_to == [None; 2] {
+        let near = self.act.rx[x].rcv_nxt();
+        let acceptable = unwrap(self.rec.isn[x], s.seq, near).is_some_and(|seq| self.act.rx[x].judge_rst(seq) != Rst::Drop);
+        if acceptable && !self.act.has_custody() && self.act.reset_to == [None; 2] {
             return Taken { again: true, ..Taken::fate(Fate::HandedBack(StopReason::SynInFlow)) };
         }
         cx.sh.stats.unacceptable += 1;

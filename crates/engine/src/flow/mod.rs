@@ -8,6 +8,7 @@
 //!   drain     the way out: DRAIN, the stop predicate, the hand-back
 //!   timers    what is due without a packet
 //!   icmp      path MTU
+//!   dead      what the other end still had under way when one reset the connection
 //!   record    the memory of a flow, idle and active
 //! ```
 //!
@@ -17,6 +18,7 @@
 pub(crate) mod close;
 pub(crate) mod compose;
 pub(crate) mod custody;
+pub(crate) mod dead;
 pub(crate) mod drain;
 pub(crate) mod icmp;
 pub(crate) mod out;
@@ -66,6 +68,8 @@ pub(crate) struct Memory {
     pub limit: u32,
     /// Frames that may still be held.
     pub free: u32,
+    /// Flows that have something outstanding.
+    pub busy: u32,
     /// Rung of the ladder: 0 plenty, 1 no new flows, 2 no growth, 3 nothing more can be held.
     pub rung: u8,
 }
@@ -99,6 +103,9 @@ const LEAST_CUSTODY: u64 = 3_000_000;
 const FULL: u64 = 1400;
 /// Share of the memory that is neither filled nor promised that one stream may be promised: one in so many.
 const SHARE: u64 = 4;
+/// With so much free for every flow that has something outstanding, windows need not be reserved: they are rarely used
+/// up all at once. Bytes of payload.
+const ROOMY: u64 = 256_000;
 
 impl Shared {
     /// Looks at the memory that there is for holding: frames, and places for segments.
@@ -110,7 +117,25 @@ impl Shared {
 
     /// What is free, shared by the flows that have something outstanding, bytes of payload.
     pub(crate) fn fair(&self) -> u64 {
-        u64::from(self.memory.free) * FULL / (self.stats.active + 1)
+        u64::from(self.memory.free) * FULL / (u64::from(self.memory.busy) + 1)
+    }
+
+    /// True where a flow that has promised its senders so much may begin to use it.
+    pub(crate) fn fits(&self, promised: u64) -> bool {
+        self.fair() >= ROOMY || promised <= self.spare()
+    }
+
+    /// The part of memory that a flow may have in any case.
+    fn least(&self) -> u64 {
+        let half = self.fair() / 2;
+        if self.fair() >= ROOMY { half } else { half.min(self.spare()) }
+    }
+
+    /// What a flow has promised changes from `was` to `is`; 0 while nothing is outstanding.
+    pub(crate) fn promise(&mut self, was: &mut u64, is: u64) {
+        self.memory.busy = self.memory.busy + u32::from(is > 0) - u32::from(*was > 0);
+        self.stats.promised_bytes = self.stats.promised_bytes + is - *was;
+        *was = is;
     }
 
     /// Payload that could still be stored if every window promised were used up, bytes.
@@ -186,7 +211,7 @@ impl Flow<'_> {
                 // What X may still send by earlier promises, and a share of what nobody was promised; the flow's fair
                 // part of what is free in any case.
                 let promised = rx.told_right().saturating_sub(rx.rcv_nxt());
-                let room = promised.saturating_add(sh.spare() / SHARE).max(sh.fair() / 2);
+                let room = promised.saturating_add(sh.spare() / SHARE).max(sh.least());
                 let room = room.min(u64::from(u32::MAX)) as u32;
                 (payload(limit.saturating_sub(held)).min(room), custody)
             }

@@ -289,6 +289,11 @@ impl Active {
         self.custody_of(0) > 0 || self.custody_of(1) > 0
     }
 
+    /// Window promised to both senders beyond what is stored.
+    pub(crate) fn promises(&self) -> u64 {
+        (0..2).map(|s: usize| self.rx[s].told_right().saturating_sub(self.rx[s].rcv_nxt())).sum()
+    }
+
     /// Frame memory held for a stream, in order or not.
     pub(crate) fn held(&self, stream: usize) -> u32 {
         self.tx[stream].held().saturating_add(self.rx[stream].held())

@@ -59,7 +59,6 @@ impl Flow<'_> {
             cx.sh.stats.unacceptable += 1;
             return Taken::DONE;
         }
-        self.odd(cx, s);
         let seg = SegIn {
             seq: match unwrap(self.rec.isn[x], s.seq, self.act.rx[x].rcv_nxt()) {
                 Some(seq) => seq,
@@ -73,6 +72,9 @@ impl Flow<'_> {
         };
         self.take_ready(cx, x);
         let verdict = self.act.rx[x].judge(&cx.sh.ooo, cx.now, &seg);
+        if !matches!(verdict, Verdict::Drop(_)) {
+            self.odd(cx, s);
+        }
         if verdict.ack_counts() {
             self.confirm(x);
             if let Some(fate) = self.acknowledged(cx, s, &seg) {
@@ -104,7 +106,8 @@ impl Flow<'_> {
         }
     }
 
-    /// What no optimized connection carries: the flow is handed back as soon as it can be.
+    /// What no optimized connection carries: the flow is handed back as soon as it can be. Only acceptable segments get
+    /// here: who guesses ports alone can't switch the optimization off.
     fn odd<I: Io>(&mut self, cx: &mut Cx<'_, I>, s: &Segment) {
         if s.flags.contains(Flags::URG) {
             self.begin_drain(cx, StopReason::Urgent, None);

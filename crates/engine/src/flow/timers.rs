@@ -74,10 +74,7 @@ impl Flow<'_> {
 
     /// Window promised beyond what is stored.
     fn gauge_promises<I: Io>(&mut self, cx: &mut Cx<'_, I>) {
-        let of = |s: usize| self.act.rx[s].told_right().saturating_sub(self.act.rx[s].rcv_nxt());
-        let promised = of(0) + of(1);
-        let stats = &mut cx.sh.stats;
-        stats.promised_bytes = stats.promised_bytes + promised - self.act.promised;
-        self.act.promised = promised;
+        let promises = self.act.promises();
+        cx.sh.promise(&mut self.act.promised, promises);
     }
 }

@@ -101,6 +101,8 @@ pub struct Pair {
     ahead: [Vec<(u64, u64)>; 2],
     /// Window that each endpoint announces, bytes.
     pub window: [u64; 2],
+    /// Window of the SYN and the SYN-ACK.
+    pub syn_window: u64,
     ts_recent: [u32; 2],
     pub events: Vec<Event>,
     /// Ports of the pair in use, and where the phone and server are.
@@ -154,6 +156,7 @@ impl Pair {
             rcv: [0; 2],
             ahead: [Vec::new(), Vec::new()],
             window: [1 << 20; 2],
+            syn_window: 64_000,
             ts_recent: [0; 2],
             events: Vec::new(),
             ports: [Port(0), Port(1)],
@@ -359,14 +362,14 @@ impl Pair {
         let server = client.other();
         let ecn = if self.opts.ecn { Flags::ECE | Flags::CWR } else { Flags::NONE };
         let mut syn = self.pkt(client, 0, 0, SYN | ecn);
-        syn.window = 64_000;
+        syn.window = self.syn_window;
         let frame = self.frame(&syn);
         let out = self.send(&syn);
         assert_eq!(out.len(), 1);
         assert_eq!(out[0].raw, frame, "the SYN was touched");
         self.wait(10 * MS);
         let mut syn_ack = self.pkt(server, 0, 0, SYN | ACK | if self.opts.ecn { Flags::ECE } else { Flags::NONE });
-        syn_ack.window = 64_000;
+        syn_ack.window = self.syn_window;
         let frame = self.frame(&syn_ack);
         let out = self.send(&syn_ack);
         assert_eq!(out.len(), 1);
