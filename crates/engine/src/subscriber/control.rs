@@ -170,8 +170,9 @@ impl Control {
         let busy = self.meter.is_busy();
         // Behind a long way back everything is known late: slower, and with more in hand.
         let late = self.meter.up().saturating_sub(LATE_NS) / 2;
-        let longest = (RATE_NS + late).min(least + set.target_ns + late).max(RATE_LEAST_NS);
-        self.rate = self.meter.rate(if busy { self.meter.busy_for().clamp(RATE_LEAST_NS, longest) } else { RATE_NS + late });
+        let window = RATE_NS.max(least / 4 * 3) + late;
+        let longest = window.min(least + set.target_ns + late).max(RATE_LEAST_NS);
+        self.rate = self.meter.rate(if busy { self.meter.busy_for().clamp(RATE_LEAST_NS, longest) } else { window });
         // Where nothing waits, as much again may leave each round trip. After a dip nothing waits for another reason.
         let rise = !busy && now > self.hold_until.after_ns(least);
         let ahead = if rise { least.clamp(set.target_ns, RISE * set.target_ns) } else { set.target_ns };
