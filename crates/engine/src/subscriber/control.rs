@@ -8,7 +8,7 @@
 //! budget makes it smaller each round. Therefore the way back is measured apart and covered in full ([`Meter::up`]);
 //! dips tell a longer path from a queue ([`Dip`]); and where others fill the queue, the budget gives way ([`Mode::Compete`]).
 
-use super::dip::{Dip, Found};
+use super::dip::{Dip, Found, OVER};
 use super::foreign::Foreign;
 use super::meter::Meter;
 use super::oneway::Split;
@@ -355,7 +355,7 @@ impl Probe {
             Stage::Wait if now >= self.at => {
                 self.stage = Stage::Halve { budget: in_flight / 2, rtt: meter.rtt };
             }
-            Stage::Halve { budget, rtt } if in_flight <= budget => {
+            Stage::Halve { budget, rtt } if in_flight <= budget + OVER => {
                 self.stage = Stage::Look { budget, rtt, until: now.after_ns(meter.whole_rtt), seen: u64::MAX };
             }
             Stage::Look { rtt, until, seen, .. } if now >= until && seen != u64::MAX => {
@@ -367,5 +367,67 @@ impl Probe {
             _ => {}
         }
         false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A link of `rate` bytes per second and a round trip of `rtt_ms` without a queue, seen by a sender that always has
+    /// something to send, in segments of 1448. Bytes delivered in the last second, and the mean
+    /// delay of the queue over the last ten, ms.
+    fn run(target_ns: u64, rate: u64, rtt_ms: u64, seconds: u64) -> (u64, u64) {
+        let set = Setting { target_ns, burst_per_ms: 20_000 };
+        let mut control = Control::new(Now(0));
+        let mut flight: std::collections::VecDeque<(u64, u64)> = Default::default();
+        let (mut free_at, mut last, mut queues, mut samples, mut window) = (0, 0, 0, 0, 14_480);
+        for us in 0..seconds * 20_000 {
+            let now = us * 50_000;
+            while flight.front().is_some_and(|f| f.0 <= now) {
+                let (_, sent) = flight.pop_front().expect("looked at");
+                control.on_delivered(Now(now), &set, 1448, Some(now - sent), None);
+                control.in_flight -= 1448;
+                window = (window + 1448).min(4_000_000);
+                if now >= (seconds - 10) * 1_000 * MS {
+                    (queues, samples) = (queues + control.meter.queue() / MS, samples + 1);
+                }
+                last += if now >= (seconds - 1) * 1_000 * MS { 1448 } else { 0 };
+            }
+            while control.allowance(Now(now), &set).is_ok() && control.in_flight < window {
+                control.on_sent(Now(now), 1448);
+                control.in_flight += 1448;
+                free_at = now.max(free_at) + 1448 * 1_000_000_000 / rate;
+                flight.push_back((free_at + rtt_ms * MS, now));
+            }
+        }
+        (last, queues / samples)
+    }
+
+    #[test]
+    fn any_target_on_any_link_keeps_it_full_with_a_queue_no_longer_than_that() {
+        for target in [20, 50, 500] {
+            for (rate, rtt) in [(50_000, 300), (2_500_000, 1), (2_500_000, 50), (3_000_000, 600)] {
+                let (bytes, ms) = run(target * MS, rate, rtt, 30);
+                let least = LEAST * 1000 / rate;
+                assert!(bytes * 100 >= rate * 93, "target {target} ms, {rate} B/s, {rtt} ms: {bytes} bytes");
+                assert!(ms <= target.max(25) + least + 10, "target {target} ms, {rate} B/s, {rtt} ms: {ms} ms of queue");
+            }
+        }
+    }
+
+    #[test]
+    fn the_least_target_that_can_be_set_costs_goodput_and_nothing_else() {
+        let (bytes, _) = run(MS, 2_500_000, 50, 30);
+        assert!(bytes > 1_250_000, "{bytes} bytes of 2,500,000");
+    }
+
+    #[test]
+    fn a_control_without_samples_lets_the_flows_own_windows_govern() {
+        let set = Setting { target_ns: 50 * MS, burst_per_ms: 20_000 };
+        let mut control = Control::new(Now(0));
+        assert_eq!((control.mode, control.budget), (Mode::Start, u64::MAX));
+        assert!(control.allowance(Now(MS), &set).is_ok());
+        assert!(!control.link_full(&set));
     }
 }

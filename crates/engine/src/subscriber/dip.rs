@@ -14,6 +14,9 @@ const FIRST: u64 = 15;
 /// Bytes in flight in the deepest dip.
 const LEAST: u64 = 2 * 1448;
 
+/// What is in flight may be above a budget by this: a packet that was begun, and one that was just acknowledged.
+pub const OVER: u64 = 2 * 1514;
+
 /// What a dip has found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Found {
@@ -79,7 +82,7 @@ impl Dip {
     /// Moves on; says so when it is over.
     pub fn step(&mut self, now: Now, meter: &Meter, rate: u64, in_flight: u64) -> Option<Found> {
         match *self {
-            Dip::Drain { part, before } if in_flight <= budget(part, meter, rate) => {
+            Dip::Drain { part, before } if in_flight <= budget(part, meter, rate) + OVER => {
                 // What was sent before the queue was empty comes back first.
                 let until = now.after_ns(meter.whole_rtt.max(meter.least()) + 10 * MS);
                 *self = Dip::Hold { part, before, until, seen: u64::MAX };

@@ -4,7 +4,7 @@ use smartwire_sim::link::LinkSpec;
 
 use crate::phone::Clock;
 use crate::world::{run, Case, FlowSpec, Outcome, Udp, Who, MS, SEC};
-use crate::{excess, excess_between, percentile};
+use crate::delay::{excess, excess_between, percentile};
 
 fn spec(json: &str) -> LinkSpec {
     LinkSpec::from_json(json).expect("a valid link")

@@ -5,12 +5,11 @@ use smartwire_sim::link::LinkSpec;
 use smartwire_sim::world::{EngineSpec, FlowSpec, LinkId, WireSpec, World, WorldSpec};
 
 use crate::world::{MS, SEC};
-use crate::{link, percentile};
+use crate::delay::{link, percentile};
 
 const SECONDS: u64 = 40;
 
 struct Run {
-    mbps: f64,
     share: f64,
     echo: Vec<Option<u64>>,
 }
@@ -41,41 +40,45 @@ fn one(down: &LinkSpec, up: &LinkSpec, inet_ms: f64, cc: Option<CcKind>, engine:
     let capacity = world.capacity_bytes(LinkId::RadioDown(0), 0, SECONDS * SEC).unwrap_or(1);
     let bytes: u64 = (0..world.flow_count()).map(|i| world.received(i).0).sum();
     Run {
-        mbps: bytes as f64 * 8e3 / (SECONDS * SEC) as f64,
         share: bytes as f64 * 1500.0 / 1448.0 / capacity as f64,
         echo: world.echoes().iter().map(|e| e.rtt_ns).collect(),
     }
 }
 
-fn excess(loaded: &Run, idle: &Run) -> Vec<u64> {
+fn excess(loaded: &Run, idle: &Run, p: f64) -> f64 {
     let pairs = loaded.echo.iter().zip(&idle.echo);
     let mut all: Vec<u64> = pairs.filter_map(|(l, i)| Some(l.as_ref()?.saturating_sub(*i.as_ref()?))).collect();
     all.sort_unstable();
-    all
+    percentile(&all, p) as f64 / 1e6
+}
+
+/// Share of the link's capacity, and p50, p95 and p99 of the delay that the load adds to an echo, ms.
+pub struct Figures {
+    pub share: f64,
+    pub ms: [f64; 3],
+}
+
+/// The engine before CUBIC servers; CUBIC without it; BBR without it; BBR behind a proxy (as if the servers stood at the
+/// wire).
+pub fn compare(down: &LinkSpec, up: &LinkSpec, flows: usize) -> [Figures; 4] {
+    let modes = [(30.0, CcKind::Cubic, true), (30.0, CcKind::Cubic, false), (30.0, CcKind::Bbr, false), (0.0, CcKind::Bbr, false)];
+    modes.map(|(inet, cc, engine)| {
+        let idle = one(down, up, inet, None, false, flows);
+        let loaded = one(down, up, inet, Some(cc), engine, flows);
+        Figures { share: loaded.share, ms: [50.0, 95.0, 99.0].map(|p| excess(&loaded, &idle, p)) }
+    })
 }
 
 pub fn table(links: &[&str], seeds: u64, radio: Option<f64>, queue: Option<u64>, flows: usize) {
-    println!("{:<12} seed | smart: util  p50  p95  p99 | cubic: util  p50  p95 | bbr: util  p95 | bbr proxy: util  p95 | of cubic's goodput, p95; of the proxy's", "link");
+    println!("{:<12} seed | engine: share p50 p95 p99 | cubic: share p50 p95 | bbr: share p95 | proxy: share p95 | engine of cubic: share, p95 | engine of proxy: share, p95", "link");
     for name in links {
         for seed in 1..=seeds {
-            let Some((mut down, mut up, _)) = link(name, seed, queue, radio) else { continue };
-            // The world mixes its own seed in.
-            (down.seed, up.seed) = (down.seed, up.seed);
-            let run = |inet, cc, engine| one(&down, &up, inet, cc, engine, flows);
-            let idle = run(30.0, None, false);
-            let s = run(30.0, Some(CcKind::Cubic), true);
-            let c = run(30.0, Some(CcKind::Cubic), false);
-            let b = run(30.0, Some(CcKind::Bbr), false);
-            let p = run(0.0, Some(CcKind::Bbr), false);
-            let idle_near = run(0.0, None, false);
-            let at = |r: &Run, idle: &Run, q| percentile(&excess(r, idle), q) as f64 / 1e6;
+            let Some((down, up, _)) = link(name, seed, queue, radio) else { continue };
+            let [s, c, b, p] = compare(&down, &up, flows);
             println!(
-                "{name:<12} {seed:>4} | {:>6.3} {:>5.0} {:>5.0} {:>5.0} | {:>6.3} {:>5.0} {:>5.0} | {:>6.3} {:>5.0} | {:>6.3} {:>5.0} | {:>5.3} {:>5.3}; {:>5.3} {:>5.3} | {:.2} Mbit/s",
-                s.share, at(&s, &idle, 50.0), at(&s, &idle, 95.0), at(&s, &idle, 99.0),
-                c.share, at(&c, &idle, 50.0), at(&c, &idle, 95.0),
-                b.share, at(&b, &idle, 95.0), p.share, at(&p, &idle_near, 95.0),
-                s.share / c.share, at(&s, &idle, 95.0) / at(&c, &idle, 95.0),
-                s.share / p.share, at(&s, &idle, 95.0) / at(&p, &idle_near, 95.0), s.mbps
+                "{name:<12} {seed:>4} | {:>6.3} {:>5.0} {:>5.0} {:>5.0} | {:>6.3} {:>5.0} {:>5.0} | {:>6.3} {:>5.0} | {:>6.3} {:>5.0} | {:>5.3} {:>5.3} | {:>5.3} {:>5.3}",
+                s.share, s.ms[0], s.ms[1], s.ms[2], c.share, c.ms[0], c.ms[1], b.share, b.ms[1], p.share, p.ms[1],
+                s.share / c.share, s.ms[1] / c.ms[1], s.share / p.share, s.ms[1] / p.ms[1]
             );
         }
     }
@@ -123,17 +126,6 @@ pub fn beside() {
                 ..WorldSpec::default()
             })
             .expect("a valid world");
-            if engine && std::env::var("WATCH").is_ok_and(|w| name.starts_with(&w)) {
-                let mut last = 0;
-                for k in 0..200u64 {
-                    world.run_until(k * SEC / 5);
-                    let got = world.received(0).0;
-                    if let Some(g) = world.engine().and_then(|e| e.subscribers().next()) {
-                        println!("{:.1} {:?} got {:.2} Mbps backlog {:?}", k as f64 / 5.0, g, (got - last) as f64 * 4e-5, world.link(LinkId::RadioDown(0)).backlog());
-                    }
-                    last = got;
-                }
-            }
             world.run_until(8 * SEC);
             let before = world.received(0).0;
             world.run_until(40 * SEC);

@@ -72,6 +72,8 @@ pub struct Case {
     pub foreign_every: u64,
     /// From when on the way to the phone is longer, and by how much, ns.
     pub longer: Option<(u64, u64)>,
+    /// CUBIC leaves slow start when the round trip grows, as Linux' does.
+    pub hystart: bool,
     pub echo: bool,
     pub trace: bool,
 }
@@ -90,6 +92,7 @@ impl Case {
             clock: Clock { hz: 1000, offset: 77, skew_ppm: 20 },
             foreign_every: 100 * MS,
             longer: None,
+            hystart: true,
             echo: true,
             trace: false,
         }
@@ -521,7 +524,9 @@ impl World {
             link_full,
         };
         let out = f.sender.on_ack(&mut self.pool, now, &input, |_| {});
-        f.hystart.on_ack(self.now, &f.sender, out.rtt_ns);
+        if self.case.hystart {
+            f.hystart.on_ack(self.now, &f.sender, out.rtt_ns);
+        }
         if let Some(bbr) = &mut f.bbr {
             bbr.on_ack(self.now, &f.sender, out.delivered(), out.rtt_ns);
         }

@@ -1,0 +1,81 @@
+//! Links by name, and the delay that a load adds to them.
+
+use smartwire_sim::link::LinkSpec;
+use smartwire_sim::profiles;
+
+use crate::world::{self, Outcome, MS};
+
+/// The value that so many percent are not above.
+pub fn percentile(sorted: &[u64], p: f64) -> u64 {
+    if sorted.is_empty() {
+        return 0;
+    }
+    sorted[((sorted.len() - 1) as f64 * p / 100.0).round() as usize]
+}
+
+/// Loaded less idle round trip of each probe that came back in both runs, sorted, ns.
+pub fn excess(loaded: &Outcome, idle: &Outcome) -> Vec<u64> {
+    let mut all: Vec<u64> = loaded
+        .echo
+        .iter()
+        .zip(&idle.echo)
+        .filter_map(|(l, i)| Some(l.as_ref()?.saturating_sub(*i.as_ref()?)))
+        .collect();
+    all.sort_unstable();
+    all
+}
+
+/// Of the probes sent in `[from, to)` only.
+pub fn excess_between(loaded: &Outcome, idle: &Outcome, from: u64, to: u64) -> Vec<u64> {
+    let range = |o: &Outcome| {
+        let index = |t: u64| ((t / world::ECHO_EVERY) as usize).min(o.echo.len());
+        Outcome { echo: o.echo[index(from)..index(to)].to_vec(), ..Outcome::default() }
+    };
+    excess(&range(loaded), &range(idle))
+}
+
+/// The same for the way to the phone only.
+pub fn excess_down(loaded: &Outcome, idle: &Outcome) -> Vec<u64> {
+    let down = |o: &Outcome| Outcome { echo: o.echo_down.clone(), ..Outcome::default() };
+    excess(&down(loaded), &down(idle))
+}
+
+fn trace_link(name: &str, offset_ms: f64, queue: u64, one_way_ms: f64) -> Option<(LinkSpec, LinkSpec)> {
+    let dir = "/work/shared/traces";
+    let spec = |way: &str, queue| {
+        let file = format!("{dir}/{name}.{way}");
+        std::path::Path::new(&file).exists().then(|| {
+            let json = format!(r#"{{"rate": {{"trace": {{"file": "{file}", "offset_ms": {offset_ms}}}}}, "queue_bytes": {queue}, "delay_ms": {one_way_ms}}}"#);
+            LinkSpec::from_json(&json).expect("valid")
+        })
+    };
+    Some((spec("down", queue)?, spec("up", 1_000_000)?))
+}
+
+/// A link by name: a profile, a trace, or `constN` for N Mbit/s. `radio`: its round trip instead of the usual one, ms.
+pub fn link(name: &str, seed: u64, queue: Option<u64>, radio: Option<f64>) -> Option<(LinkSpec, LinkSpec, u64)> {
+    let q = queue.unwrap_or(2_000_000);
+    if let Some(mbps) = name.strip_prefix("const") {
+        let way = radio.unwrap_or(50.0) / 2.0;
+        let spec = |mbps: &str, q| LinkSpec::from_json(&format!(r#"{{"rate": {{"mbps": {mbps}}}, "queue_bytes": {q}, "delay_ms": {way}}}"#)).expect("valid");
+        return Some((spec(mbps, q), spec("10", 1_000_000), 5 * MS));
+    }
+    if let Ok(p) = profiles::profile(name, seed) {
+        let (mut down, mut up) = (p.down, p.up);
+        if let Some(q) = queue {
+            down.queue_bytes = Some(q);
+        }
+        if let Some(r) = radio {
+            (down.delay_ms, up.delay_ms) = (r / 2.0, r / 2.0);
+        }
+        return Some((down, up, 0));
+    }
+    let full = match name {
+        "verizon" => "Verizon-LTE-short",
+        "att" => "ATT-LTE-driving-2016",
+        "tmo" => "TMobile-UMTS-driving-180s",
+        _ => return None,
+    };
+    let (d, u) = trace_link(full, seed.saturating_sub(1) as f64 * 17_000.0, q, radio.unwrap_or(50.0) / 2.0)?;
+    Some((d, u, 0))
+}
