@@ -160,3 +160,23 @@ def test_a_dead_or_hung_process_leaves_a_wire_and_no_hanging_connection(number):
         t["label"] for t in outcome.transfers if not t["intact"] and "reset" not in str(t.get("error", "")).lower()
     ]
     assert hanging == []
+
+
+def test_a_capture_shows_both_sides_of_one_connection(tmp_path: Path):
+    from smartwire.pcapng import INBOUND, OUTBOUND, read
+
+    file = tmp_path / "one.pcapng"
+    wire, said = Wire(), []
+    with Session("x", QUICK, wire) as session:
+        def look() -> None:
+            said.append(wire.ask("capture", session.lab.phone(1, 4), "-w", str(file), "--seconds", "1s", "--snap", "96"))
+
+        outcome = session.run(both_ways(session, 3_000_000), 6, actions=[(0.0, look)])
+    assert outcome.intact, outcome.broken
+    packets = list(read(file))
+    assert said[0]["packets"] == len(packets) > 100
+    assert said[0]["dropped"] == 0
+    assert {(p.interface, p.direction) for p in packets} == {(i, d) for i in (0, 1) for d in (INBOUND, OUTBOUND)}
+    assert {p.frame[12:14] for p in packets} == {b"\x08\x00"}, "the subscriber's IPv6 is another subscriber"
+    assert all(len(p.frame) <= 96 for p in packets)
+    assert max(p.length for p in packets) == 1514
