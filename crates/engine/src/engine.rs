@@ -25,6 +25,7 @@ use crate::wheel::Wheel;
 mod admission;
 mod lifecycle;
 mod orders;
+mod sweep;
 
 /// Frames that are parsed and looked up together before the first of them is run.
 const BATCH: usize = 64;
@@ -54,6 +55,8 @@ pub struct Engine {
     pace_wheel: Wheel,
     batch: Vec<Parsed>,
     bypassed: Vec<Target>,
+    /// Walks over all records that are not done yet.
+    sweeps: Vec<sweep::Sweep>,
 }
 
 /// What a flow is doing, for people who look.
@@ -128,6 +131,7 @@ impl Engine {
             pace_wheel: Wheel::new(cfg.max_subscribers),
             batch: Vec::with_capacity(BATCH),
             bypassed: Vec::with_capacity(ORDERS),
+            sweeps: Vec::with_capacity(sweep::SWEEPS),
             sh: Shared {
                 stats: Stats::default(),
                 events: Events::new(8192),
@@ -163,6 +167,7 @@ impl Engine {
     /// Runs whatever is due. Call it when [`Engine::next_deadline`] has come, and after each batch.
     pub fn on_time<I: Io>(&mut self, now: Now, io: &mut I) {
         self.sh.look(io.frames());
+        self.sweep(now, io);
         while let Some(sub) = self.pace_wheel.pop(now) {
             self.pump_subscriber(now, sub, NONE, io);
         }
@@ -177,6 +182,9 @@ impl Engine {
 
     /// When [`Engine::on_time`] must be called next; `None`: nothing is pending.
     pub fn next_deadline(&self) -> Option<Now> {
+        if !self.sweeps.is_empty() {
+            return Some(Now(0));
+        }
         let wheels = [&self.pace_wheel, &self.active_wheel, &self.idle_wheel];
         wheels.into_iter().filter_map(Wheel::next_deadline).min()
     }
@@ -276,7 +284,8 @@ impl Engine {
         };
         // Looked up before the batch ran: the flow may be gone since, or have begun.
         let known = parsed.flow.filter(|id| self.records.get(*id).is_some_and(|rec| rec.key == parsed.key));
-        if let Some(id) = known.or_else(|| self.find(parsed.hash, &parsed.key)) {
+        let known = known.or_else(|| self.find(parsed.hash, &parsed.key));
+        if let Some(id) = known.filter(|id| !self.swept_away(now, *id, io)) {
             let taken = self.on_segment(now, id, &s, io);
             if !taken.again {
                 return taken.kept;

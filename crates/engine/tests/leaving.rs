@@ -165,6 +165,56 @@ fn who_guesses_ports_alone_cannot_end_the_optimization() {
     });
 }
 
+/// Ten thousand idle flows, and what the engine did with them after one call.
+fn many(v6: bool, order: impl Fn(&mut Pair)) -> Pair {
+    let v = VARIANTS[usize::from(v6)];
+    let mut t = Pair::new(v, PLAIN, smartwire_engine::Config { max_flows: 20_000, idle_ns: 3_600_000 * MS, ..config() });
+    for i in 0..10_000u16 {
+        t.tcp_ports[0] = 10_000 + i;
+        t.rcv = [0; 2];
+        t.check.wire = true;
+        t.handshake();
+    }
+    assert_eq!(t.engine.stats().flows, 10_000);
+    order(&mut t);
+    t
+}
+
+#[test]
+fn a_drain_of_the_wire_is_spread_over_calls_and_reaches_every_flow() {
+    for v6 in [false, true] {
+        let mut t = many(v6, |t| {
+            let order = Command::Drain { target: Target::Wire, deadline: Now(t.now.0 + 60_000 * MS) };
+            assert_eq!(t.engine.command(t.now, order, &mut t.io), 10_000);
+        });
+        let mut before = 10_000;
+        for _ in 0..3 {
+            let flows = t.engine.stats().flows;
+            assert!(before - flows <= 4_096, "{} at once", before - flows);
+            before = flows;
+            if flows > 0 {
+                assert!(t.engine.next_deadline().is_some_and(|at| at <= t.now), "called again at once");
+            }
+            t.engine.on_time(t.now, &mut t.io);
+        }
+        assert!(t.engine.drained());
+    }
+}
+
+#[test]
+fn a_flow_that_the_copper_wire_may_have_carried_is_let_go_before_its_next_segment_is_looked_at() {
+    for v6 in [false, true] {
+        let mut t = many(v6, |t| t.engine.wire_opened(t.now, true, &mut t.io));
+        assert_eq!(t.engine.stats().flows, 10_000 - 4_096);
+        // The last one, far behind the sweep.
+        let p = t.pkt(C, 1, MSS, ACK);
+        let frame = t.frame(&p);
+        let out = t.send_raw(t.ports[1], &frame);
+        assert_eq!((out.len(), &out[0].raw), (1, &frame), "as it came");
+        assert!(t.engine.flows().all(|f| f.key.access_port != t.tcp_ports[0]));
+    }
+}
+
 #[test]
 fn a_fragment_passes_as_it_came_and_ends_the_optimization() {
     for v in VARIANTS.into_iter().filter(|v| !v.v6) {

@@ -118,6 +118,10 @@ impl Engine {
     pub(super) fn active_timer<I: Io>(&mut self, now: Now, handle: u32, io: &mut I) {
         let Some(act) = self.actives.get_mut(handle) else { return };
         act.armed = None;
+        let id = act.flow;
+        if self.swept_away(now, id, io) {
+            return;
+        }
         let at = {
             let act = &mut self.actives[handle];
             let rec = &mut self.records[act.flow];

@@ -1,5 +1,6 @@
 //! Orders, and what people look at.
 
+use super::sweep::Work;
 use super::*;
 
 impl Engine {
@@ -31,27 +32,20 @@ impl Engine {
     }
 
     fn drain<I: Io>(&mut self, now: Now, target: &Target, deadline: Now, io: &mut I) -> u32 {
-        let mut count = 0;
-        if let Target::Flow(key) = target {
-            let found = self.find(self.hasher.flow(key), key);
-            found.into_iter().for_each(|id| self.drain_one(now, id, deadline, io));
-            return u32::from(found.is_some());
-        }
-        for id in 0..self.records.end() {
-            let Some(rec) = self.records.get(id) else { continue };
-            let matches = match target {
-                Target::Subscriber(who) => parsed::subscriber(&rec.key, self.sh.cfg.subscriber_v6_prefix) == *who,
-                _ => true,
-            };
-            if matches {
-                count += 1;
-                self.drain_one(now, id, deadline, io);
+        let count = match target {
+            Target::Flow(key) => {
+                let found = self.find(self.hasher.flow(key), key);
+                found.into_iter().for_each(|id| self.drain_one(now, id, deadline, io));
+                return u32::from(found.is_some());
             }
-        }
+            Target::Subscriber(who) => self.sh.subs.find(who).map_or(0, |sub| self.sh.subs.flows(sub)),
+            Target::Wire => self.records.len(),
+        };
+        self.begin_sweep(now, Work::Drain { target: *target, deadline }, io);
         count
     }
 
-    fn drain_one<I: Io>(&mut self, now: Now, id: u32, deadline: Now, io: &mut I) {
+    pub(super) fn drain_one<I: Io>(&mut self, now: Now, id: u32, deadline: Now, io: &mut I) {
         match self.records[id].active {
             NONE => self.hand_back_idle(now, id, StopReason::Operator, io),
             handle => {
@@ -74,22 +68,7 @@ impl Engine {
     /// which therefore go on as if those had been lost; otherwise it may have reset them, and both ends are reset.
     pub fn wire_opened<I: Io>(&mut self, now: Now, late: bool, io: &mut I) {
         self.sh.stats.wire_opened += 1;
-        for id in 0..self.records.end() {
-            let Some(rec) = self.records.get(id) else { continue };
-            let handle = rec.active;
-            if late && rec.has(crate::flow::record::flag::MARKED) {
-                continue;
-            }
-            if handle == NONE {
-                self.hand_back_idle(now, id, StopReason::WireOpened, io);
-                continue;
-            }
-            let fate = self.with(now, handle, io, |flow, cx| match flow.act.has_custody() {
-                true => flow.reset_both(cx, StopReason::WireOpened),
-                false => Fate::HandedBack(StopReason::WireOpened),
-            });
-            self.finish(now, handle, fate, io);
-        }
+        self.begin_sweep(now, Work::Opened { late }, io);
         self.gauges();
     }
 

@@ -172,6 +172,11 @@ impl Subscribers {
         record.flows = record.flows.saturating_sub(1);
     }
 
+    /// Flows of this subscriber that are open.
+    pub fn flows(&self, sub: u32) -> u32 {
+        self.records[sub].flows
+    }
+
     /// The flow has something to send that its own windows let go.
     pub fn ready(&mut self, now: Now, sub: u32, flow: u32) {
         self.control(now, sub);

@@ -1,0 +1,95 @@
+//! Orders that concern all flows are carried out a bounded number of records at a time: a million of them in one call
+//! would be a silence in which the copper wire opens.
+
+use super::*;
+use crate::flow::record::flag;
+
+/// Records looked at in one call.
+const SLICE: u32 = 4096;
+/// Sweeps that wait; where there are more, the oldest is finished at once.
+pub(super) const SWEEPS: usize = 16;
+
+/// What is done with each record.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Work {
+    Drain { target: Target, deadline: Now },
+    Opened { late: bool },
+}
+
+/// A walk over the records that has not come to its end.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sweep {
+    work: Work,
+    next: u32,
+    end: u32,
+}
+
+impl Engine {
+    /// Begins a walk over the records that there are now.
+    pub(super) fn begin_sweep<I: Io>(&mut self, now: Now, work: Work, io: &mut I) {
+        if self.sweeps.len() == SWEEPS {
+            let oldest = self.sweeps.remove(0);
+            (oldest.next..oldest.end).for_each(|id| self.visit(now, id, &oldest.work, io));
+        }
+        self.sweeps.push(Sweep { work, next: 0, end: self.records.end() });
+        self.sweep(now, io);
+    }
+
+    /// Walks on by one slice.
+    pub(super) fn sweep<I: Io>(&mut self, now: Now, io: &mut I) {
+        let mut left = SLICE;
+        while let Some(sweep) = self.sweeps.first().copied() {
+            let stop = sweep.end.min(sweep.next.saturating_add(left));
+            left -= stop - sweep.next;
+            (sweep.next..stop).for_each(|id| self.visit(now, id, &sweep.work, io));
+            if stop < sweep.end {
+                self.sweeps[0].next = stop;
+                return;
+            }
+            self.sweeps.remove(0);
+        }
+    }
+
+    /// What is not certain of a flow any more must not be used before the sweep comes by. True if the flow is gone.
+    pub(super) fn swept_away<I: Io>(&mut self, now: Now, id: u32, io: &mut I) -> bool {
+        for i in 0..self.sweeps.len() {
+            let Sweep { work, next, end } = self.sweeps[i];
+            if matches!(work, Work::Opened { .. }) && (next..end).contains(&id) {
+                self.visit(now, id, &work, io);
+            }
+        }
+        self.records.get(id).is_none()
+    }
+
+    fn visit<I: Io>(&mut self, now: Now, id: u32, work: &Work, io: &mut I) {
+        let Some(rec) = self.records.get(id) else { return };
+        match work {
+            Work::Drain { target, deadline } => {
+                let matches = match target {
+                    Target::Subscriber(who) => parsed::subscriber(&rec.key, self.sh.cfg.subscriber_v6_prefix) == *who,
+                    Target::Flow(key) => rec.key == *key,
+                    Target::Wire => true,
+                };
+                if matches {
+                    self.drain_one(now, id, *deadline, io);
+                }
+            }
+            Work::Opened { late: true } if rec.has(flag::MARKED) => {}
+            Work::Opened { .. } => self.let_go(now, id, io),
+        }
+    }
+
+    /// The copper wire forwarded packets of this flow behind the engine's back.
+    fn let_go<I: Io>(&mut self, now: Now, id: u32, io: &mut I) {
+        match self.records[id].active {
+            NONE => self.hand_back_idle(now, id, StopReason::WireOpened, io),
+            handle => {
+                let fate = self.with(now, handle, io, |flow, cx| match flow.act.has_custody() {
+                    true => flow.reset_both(cx, StopReason::WireOpened),
+                    false => Fate::HandedBack(StopReason::WireOpened),
+                });
+                self.finish(now, handle, fate, io);
+            }
+        }
+    }
+}
