@@ -169,7 +169,8 @@ def test_a_capture_shows_both_sides_of_one_connection(tmp_path: Path):
     wire, said = Wire(), []
     with Session("x", QUICK, wire) as session:
         def look() -> None:
-            said.append(wire.ask("capture", session.lab.phone(1, 4), "-w", str(file), "--seconds", "1s", "--snap", "96"))
+            who = session.lab.phone(1, 4)
+            said.append(wire.ask("capture", who, "-w", str(file), "--seconds", "1s", "--snap", "96"))
 
         outcome = session.run(both_ways(session, 3_000_000), 6, actions=[(0.0, look)])
     assert outcome.intact, outcome.broken

@@ -14,7 +14,7 @@ fn frames_cross_a_veth_pair_in_order_with_their_tags() {
     let slices: Vec<&[u8]> = frames.iter().map(Vec::as_slice).collect();
     assert_eq!(a.send(&slices).unwrap(), 200);
     let mut got = Vec::new();
-    for _ in 0..100 {
+    for _ in 0..1000 {
         b.recv(|f| {
             assert!(!f.truncated);
             if f.bytes[12..14] == [0x81, 0x00] {

@@ -190,7 +190,8 @@ class Haproxy:
             server = lab.server(version)
             lines += [f"route replace {server} dev core congctl {self.core_cc}",
                       f"neigh replace {server} lladdr {SERVER_MAC} dev core nud permanent",
-                      "rule add iif access ipproto tcp lookup 100", "rule add iif core ipproto tcp lookup 100",
+                      # TCP by its number: the name is in /etc/protocols, which a minimal Debian lacks.
+                      "rule add iif access ipproto 6 lookup 100", "rule add iif core ipproto 6 lookup 100",
                       "route add local default dev lo table 100"]  # fmt: skip
             lab.batch("wire", lines, family=f"-{version}")
 

@@ -53,6 +53,15 @@ impl Lab {
             self.exec(&format!("sysctl -qw net.ipv6.conf.{i}.disable_ipv6=1"));
             self.ip(&format!("link set {i} up"));
         }
+        // Until the kernel has noticed the carrier, what is sent is dropped.
+        for i in [a, b] {
+            for _ in 0..250 {
+                if run(&format!("ip -n {} link show {i}", self.ns)).contains("state UP") {
+                    break;
+                }
+                std::thread::sleep(std::time::Duration::from_millis(20));
+            }
+        }
     }
 
     /// A host in a namespace of its own, joined to this one: `port` here, `eth0` there with address `addr`.
