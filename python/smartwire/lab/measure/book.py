@@ -23,6 +23,7 @@ queue per subscriber, servers on CUBIC, unless a section says otherwise. Every b
 than 95% of its TCP payload under custody counts as failed.
 
     smartwire lab run all --save results
+    smartwire bench engine --json > results/engine.json
     python -m smartwire.lab.measure.book results > docs/measurements.md
 """
 
@@ -50,6 +51,21 @@ def section(document: dict) -> str:
     return "\n".join(out) + "\n"
 
 
+def engine_section(document: dict) -> str:
+    """What `smartwire bench engine` found: the engine alone, RX to TX without I/O, on one core."""
+    classes = document["ns_per_packet_by_class"]
+    bounds = [("ns per packet", document["ns_per_packet"], 250), ("bytes per flow", document["bytes_per_flow"], 256)]
+    out = ["## engine", "", f"{document['flows']:,} connections resident, {document['packets']:,} packets.", "",
+           f"    smartwire bench engine --flows {document['flows']}", "",
+           line(["ns per packet", *(name.replace("_", " ") for name in classes)]),
+           line(["---"] * (1 + len(classes))),
+           line([show(document["ns_per_packet"]), *map(show, classes.values())]), "",
+           line(["bound", "figure", "limit", ""]), line(["---"] * 4)]  # fmt: skip
+    out += [line([what, number(value), f"at most {limit}", "holds" if value <= limit else "**missed**"])
+            for what, value, limit in bounds]  # fmt: skip
+    return "\n".join(out) + "\n"
+
+
 def line(cells: list[str]) -> str:
     """A row of a table."""
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
@@ -69,7 +85,9 @@ def book(folder: Path) -> str:
     verdicts = [v for d in found for v in d["verdicts"]]
     held = sum(v["passed"] for v in verdicts)
     total = f"{held} of {len(verdicts)} bounds hold; {sum(len(d['faults']) for d in found)} runs prove nothing."
-    return "\n".join([HEAD, total, "", *map(section, found)])
+    engine = folder / "engine.json"
+    more = [engine_section(json.loads(engine.read_text()))] if engine.exists() else []
+    return "\n".join([HEAD, total, "", *map(section, found), *more])
 
 
 if __name__ == "__main__":
