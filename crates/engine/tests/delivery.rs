@@ -248,3 +248,29 @@ fn an_idle_flow_keeps_its_record_only_and_goes_on_as_if_nothing_had_been() {
         assert_eq!(t.engine.stats().stopped[smartwire_engine::StopReason::Idle as usize], 1);
     });
 }
+
+#[test]
+fn a_phone_that_is_heard_on_one_flow_after_an_outage_is_probed_at_once_on_the_others() {
+    for v in VARIANTS {
+        let mut t = Pair::new(v, PLAIN, config());
+        t.handshake();
+        // An ACK of the first connection, sent later, and a second one with custody.
+        let other = t.frame(&t.pkt(A, 1, 0, ACK));
+        t.tcp_ports[0] += 1;
+        t.rcv = [0; 2];
+        t.handshake();
+        t.ack(C, 1);
+        for i in 0..4 {
+            t.data(C, 1 + i * MSS, MSS);
+        }
+        let silent = t.wait(55_000 * MS);
+        let probes: Vec<_> = silent.iter().filter(|p| p.side == A).map(|p| p.at).collect();
+        let gap = probes.windows(2).map(|w| w[1].0 - w[0].0).max().unwrap();
+        assert!(gap > 4_000 * MS, "it backs off: {probes:?}");
+        let last = *probes.last().unwrap();
+        t.check.wire = true;
+        t.send_raw(t.ports[0], &other);
+        let out = t.wait(300 * MS);
+        assert!(out.iter().any(|p| p.side == A && p.at > last), "{out:?}");
+    }
+}

@@ -82,6 +82,41 @@ fn a_freeze_of_ten_seconds_costs_probes_and_nothing_else() {
     }
 }
 
+/// As the freeze, but all that was in the radio's queue or comes meanwhile is lost.
+#[test]
+fn after_an_outage_of_ten_seconds_that_lost_everything_the_rate_is_back_within_two_seconds() {
+    for (name, down, up) in [("both", true, true), ("down", true, false), ("up", false, true)] {
+        for v6 in [false, true] {
+            let (start, end) = (5 * S, 15 * S);
+            let mut actions = Vec::new();
+            for (at, mtu) in [(start, 1), (end, 1500)] {
+                actions.extend(down.then_some((at, Action::Mtu(LinkId::RadioDown(0), mtu))));
+                actions.extend(up.then_some((at, Action::Mtu(LinkId::RadioUp(0), mtu))));
+            }
+            let flows = vec![bulk(v6), FlowSpec { ports: (1001, 443), ..bulk(v6) }];
+            let mut world = World::new(WorldSpec { icmp: false, actions, ..with(optimized(lte()), flows) }).unwrap();
+            let received = |world: &World| world.received(0).0 + world.received(1).0;
+            world.run_until(3 * S);
+            let before = received(&world);
+            world.run_until(start);
+            let usual = (received(&world) - before) / 20;
+            let sent = world.engine().unwrap().stats().retransmitted;
+            world.run_until(end);
+            let during = world.engine().unwrap().stats().clone();
+            assert_eq!(during.retransmitted, sent, "{name}: the engine sent data again into the outage");
+            assert!(during.probes <= 40, "{name}: {} probes", during.probes);
+            world.run_until(end + 2 * S);
+            let from = received(&world);
+            world.run_until(end + 2 * S + 300 * MS);
+            let bin = (received(&world) - from) / 3;
+            let servers: Vec<_> = (0..2).map(|i| world.flow(i).1.sent).collect();
+            println!("{name} v6 {v6}: {} probes, {bin} bytes in 100 ms, {usual} before, {servers:?}", during.probes);
+            assert!(servers.iter().all(|s| (s.retransmitted, s.timeouts) == (0, 0)), "{name}: a server noticed");
+            assert!(bin * 10 >= usual * 9, "{name}: {bin} bytes in 100 ms, {usual} before");
+        }
+    }
+}
+
 #[test]
 fn the_first_ten_frames_lost_cost_a_small_download_200_ms() {
     let run = |lost: u32| {

@@ -125,7 +125,9 @@ impl Engine {
         let at = {
             let act = &mut self.actives[handle];
             let rec = &mut self.records[act.flow];
-            Flow { handle, rec, act }.deadline(now, &self.sh)
+            let mut flow = Flow { handle, rec, act };
+            flow.look_for_life(now, &self.sh);
+            flow.deadline(now, &self.sh)
         };
         if at > now {
             self.actives[handle].armed = Some(at);

@@ -114,6 +114,8 @@ pub(crate) struct Active {
     pub reset_to: [Option<Now>; 2],
     /// When the stream's receiver last acknowledged something, or custody began.
     pub progress: [Now; 2],
+    /// For which return of its subscriber it was woken from its silence last, ms.
+    pub woken: u32,
     /// When the custody book was last written.
     pub marked_at: Now,
     /// The timer's deadline in the wheel.
@@ -261,6 +263,7 @@ impl Active {
             draining: None,
             reset_to: [None; 2],
             progress: [now; 2],
+            woken: 0,
             marked_at: Now(0),
             armed: None,
             promised: 0,

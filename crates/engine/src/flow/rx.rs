@@ -47,6 +47,9 @@ impl Flow<'_> {
             return Taken::DONE;
         }
         self.act.last = cx.now;
+        if x == 0 {
+            cx.sh.subs.heard(cx.now, self.rec.sub);
+        }
         self.learn_path(cx, s);
         if s.flags.contains(Flags::RST) {
             return self.on_rst(cx, s);

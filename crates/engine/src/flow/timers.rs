@@ -7,6 +7,11 @@ use crate::reason::StopReason;
 /// A flow that has had nothing outstanding for so long keeps its record only, ns.
 pub(crate) const FREEZE_NS: u64 = 1_000_000_000;
 
+/// Probes without an answer after which the interval between them has grown.
+const BACKED_OFF: u32 = 2;
+/// How often such a flow looks whether its subscriber was heard meanwhile, ns.
+const LOOK_NS: u64 = 200_000_000;
+
 impl Flow<'_> {
     /// When [`Flow::on_timer`] must be called next.
     pub(crate) fn deadline(&self, now: Now, sh: &Shared) -> Now {
@@ -23,6 +28,9 @@ impl Flow<'_> {
                 first = first.min(at);
             }
         }
+        if act.tx[1].unanswered_probes() >= BACKED_OFF {
+            first = first.min(now.after_ns(LOOK_NS));
+        }
         if let Some(at) = act.pace_at {
             first = first.min(at);
         }
@@ -33,6 +41,20 @@ impl Flow<'_> {
             }
         }
         first
+    }
+
+    /// A flow that backs off asks its phone at once when that was heard on another flow after a silence: the outage is
+    /// over, and may have lost everything that was in flight.
+    pub(crate) fn look_for_life(&mut self, now: Now, sh: &Shared) {
+        if self.act.tx[1].unanswered_probes() < BACKED_OFF {
+            return;
+        }
+        let resumed = sh.subs.resumed(self.rec.sub);
+        let progress = (self.act.progress[1].0 / 1_000_000) as u32;
+        if resumed != self.act.woken && (resumed.wrapping_sub(progress) as i32) > 0 {
+            self.act.woken = resumed;
+            self.act.tx[1].path_alive(now);
+        }
     }
 
     /// When a packet must leave to acknowledge stream `s`, if none leaves anyway.

@@ -1,7 +1,7 @@
 //! What happens when Y is silent: probes, and nothing else.
 //!
 //! There is no retransmission timer. A probe makes Y speak, and what Y says lets RACK decide about everything sent
-//! before. Probes go out after a PTO (RFC 8985 section 7.2) and then at doubling intervals. In a closed window the same
+//! before. Probes go out after a PTO (RFC 8985 section 7.2) and then at doubling intervals, of at most 2 s for half a minute. In a closed window the same
 //! clock runs persist (RFC 9293 section 3.8.6.1).
 
 use super::queue::{LOST, NONE, SACKED};
@@ -13,6 +13,9 @@ use crate::seq::Off;
 const MS: u64 = 1_000_000;
 /// Longest interval between probes.
 const CAP_NS: u64 = 60_000 * MS;
+/// Longest interval while an outage of the radio is what silence means most often: for so many probes each. An outage
+/// may have emptied the radio's queue, and then nothing but a probe finds out that it is over.
+const OUTAGE: [(u32, u64); 2] = [(16, 1_000 * MS), (24, 2_000 * MS)];
 /// Shortest.
 const FLOOR_NS: u64 = 10 * MS;
 /// Without any estimate of the round trip (RFC 8985 section 7.2).
@@ -54,6 +57,16 @@ pub(super) struct Probe {
     pub reneging: Option<Now>,
 }
 
+/// How long to wait for an answer to the last of `count` probes, ns.
+fn interval(pto: u64, count: u32) -> u64 {
+    let doubled = pto << count.min(20);
+    match OUTAGE.into_iter().find(|(probes, _)| count < *probes) {
+        Some((_, cap)) => doubled.min(cap.max(2 * pto)),
+        None => OUTAGE[1].1.max(2 * pto) << (count - OUTAGE[1].0 + 1).min(10),
+    }
+    .min(CAP_NS)
+}
+
 impl Sender {
     /// The probe timeout, ns, without backoff.
     pub(super) fn pto(&self) -> u64 {
@@ -89,7 +102,7 @@ impl Sender {
         let pto = self.pto();
         let p = &mut self.probe;
         p.blocked = None;
-        let mut deadline = p.base.after_ns((pto << p.count.min(20)).min(CAP_NS));
+        let mut deadline = p.base.after_ns(interval(pto, p.count));
         if let Some(since) = p.reneging {
             deadline = deadline.min(since.after_ns(pto));
         }

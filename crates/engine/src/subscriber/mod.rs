@@ -104,11 +104,17 @@ struct Record {
     control: u32,
     /// Flows open.
     flows: u32,
+    /// When it was heard last, and when it was heard again after a silence, ms.
+    heard: u32,
+    resumed: u32,
     /// Used since the clock hand came by last.
     used: bool,
 }
 
 const _: () = assert!(std::mem::size_of::<Option<Record>>() <= 200);
+
+/// A subscriber that is not heard for so long may be in an outage, ms.
+const SILENCE_MS: u32 = 500;
 
 const NO_CONTROL: u32 = u32::MAX;
 
@@ -170,6 +176,20 @@ impl Subscribers {
     pub fn close(&mut self, sub: u32) {
         let record = &mut self.records[sub];
         record.flows = record.flows.saturating_sub(1);
+    }
+
+    /// A packet came from the subscriber.
+    pub fn heard(&mut self, now: Now, sub: u32) {
+        let (record, ms) = (&mut self.records[sub], (now.0 / 1_000_000) as u32);
+        if ms.wrapping_sub(record.heard) >= SILENCE_MS {
+            record.resumed = ms;
+        }
+        record.heard = ms;
+    }
+
+    /// When the subscriber was heard again after its last silence, ms.
+    pub fn resumed(&self, sub: u32) -> u32 {
+        self.records[sub].resumed
     }
 
     /// Flows of this subscriber that are open.
@@ -303,7 +323,7 @@ impl Subscribers {
             }
         }
         let hash = self.hasher.subscriber(&key);
-        let record = Record { key, lists: Lists::default(), control: NO_CONTROL, flows: 0, used: true };
+        let record = Record { key, lists: Lists::default(), control: NO_CONTROL, flows: 0, heard: 0, resumed: 0, used: true };
         let sub = self.records.insert(record).ok()?;
         if self.index.insert(hash, sub).is_err() {
             self.records.remove(sub);

@@ -66,7 +66,7 @@ fn a_probe_that_repaired_the_loss_itself_counts_as_a_loss() {
 }
 
 #[test]
-fn a_silence_of_a_minute_brings_only_probes_at_doubling_intervals_and_no_collapse() {
+fn a_silence_of_a_minute_brings_only_probes_at_intervals_that_double_up_to_a_limit_and_no_collapse() {
     let mut b = Bed::flying();
     let una = b.s.una();
     let cwnd = b.s.cwnd();
@@ -75,10 +75,12 @@ fn a_silence_of_a_minute_brings_only_probes_at_doubling_intervals_and_no_collaps
     let kinds: Vec<XmitKind> = b.log.iter().map(|l| l.1).collect();
     assert!(kinds.iter().all(|k| matches!(k, XmitKind::Probe(_))));
     assert!(kinds.contains(&ZERO) && kinds.contains(&HIGHEST));
-    for w in times.windows(3) {
-        assert_eq!(w[2] - w[1], 2 * (w[1] - w[0]));
+    for (i, w) in times.windows(3).enumerate() {
+        // While it may be an outage that is over any moment, 1 s, then 2 s; longer when half a minute is over.
+        let limit = [1_000, 2_000, 60_000][usize::from(i >= 14) + usize::from(i >= 22)];
+        assert_eq!(w[2] - w[1], (2 * (w[1] - w[0])).min(limit), "{times:?}");
     }
-    assert!(times.len() <= 9, "{times:?}");
+    assert!((20..30).contains(&times.len()), "{times:?}");
     assert_eq!((b.s.cwnd(), b.s.lost()), (cwnd, 0));
     assert_eq!(b.s.una(), una);
 }
