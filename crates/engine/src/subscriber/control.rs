@@ -214,7 +214,7 @@ impl Control {
             if !doubt && now.since(self.meter.near_least) <= DIP_EVERY_NS {
                 return;
             }
-            self.dip = Dip::first();
+            self.dip = Dip::first(&self.meter);
             self.hold = self.budget;
         }
         match self.dip.step(now, &self.meter, self.rate, self.in_flight) {

@@ -37,6 +37,8 @@ pub enum Dip {
     Drain {
         /// Sixteenths.
         part: u64,
+        /// Least round trip before all of this, ns.
+        known: u64,
         /// ns; `u64::MAX` in the first.
         before: u64,
     },
@@ -44,6 +46,8 @@ pub enum Dip {
     Hold {
         /// Sixteenths.
         part: u64,
+        /// Least round trip before all of this, ns.
+        known: u64,
         /// ns; `u64::MAX` in the first.
         before: u64,
         /// End.
@@ -66,8 +70,8 @@ pub enum Dip {
 
 impl Dip {
     /// A dip begins.
-    pub fn first() -> Dip {
-        Dip::Drain { part: FIRST, before: u64::MAX }
+    pub fn first(meter: &Meter) -> Dip {
+        Dip::Drain { part: FIRST, known: meter.least(), before: u64::MAX }
     }
 
     /// A round trip was measured, ns.
@@ -82,26 +86,28 @@ impl Dip {
     /// Moves on; says so when it is over.
     pub fn step(&mut self, now: Now, meter: &Meter, rate: u64, in_flight: u64) -> Option<Found> {
         match *self {
-            Dip::Drain { part, before } if in_flight <= budget(part, meter, rate) + OVER => {
+            Dip::Drain { part, known, before } if in_flight <= budget(part, meter, rate) + OVER => {
                 // What was sent before the queue was empty comes back first.
                 let until = now.after_ns(meter.whole_rtt.max(meter.least()) + 10 * MS);
-                *self = Dip::Hold { part, before, until, seen: u64::MAX };
+                *self = Dip::Hold { part, known, before, until, seen: u64::MAX };
                 None
             }
-            Dip::Hold { part, before, until, seen } if now >= until && seen != u64::MAX => {
-                let known = meter.least() + meter.least() / 8 + 4 * MS;
-                *self = Dip::None;
-                if seen <= known {
-                    return Some(Found::Known(seen));
-                }
-                if (before != u64::MAX && seen > before / 8 * 7) || budget(part, meter, rate) == LEAST {
+            Dip::Hold { part, known, before, until, seen } if now >= until && seen != u64::MAX => {
+                let first = before == u64::MAX;
+                let falls = if first { seen < known - known / 16 } else { seen <= before / 8 * 7 };
+                let long = seen > known + known / 8 + 4 * MS;
+                let deepest = budget(part, meter, rate) == LEAST;
+                *self = if (falls || first && long) && !deepest {
+                    // Also where it falls below what was known: that may have held a queue all along.
+                    Dip::Drain { part: part / 2, known, before: seen }
+                } else if long {
                     let from = now.after_ns(meter.whole_rtt + 20 * MS);
                     let until = from.after_ns(meter.whole_rtt.min(200 * MS));
-                    *self = Dip::Rise { low: seen, from, until, seen: u64::MAX };
-                    return None;
-                }
-                *self = Dip::Drain { part: part / 2, before: seen };
-                None
+                    Dip::Rise { low: seen, from, until, seen: u64::MAX }
+                } else {
+                    Dip::None
+                };
+                (*self == Dip::None).then_some(Found::Known(seen))
             }
             Dip::Rise { low, until, seen, .. } if now >= until && seen != u64::MAX => {
                 *self = Dip::None;
