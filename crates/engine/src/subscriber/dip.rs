@@ -5,6 +5,7 @@
 //! more. That may be a rate that falls as fast; so as much as before is sent again, and if the round trip stays, the delay
 //! is not ours.
 
+use super::control::bytes_in;
 use super::meter::Meter;
 use crate::api::Now;
 
@@ -129,5 +130,5 @@ impl Dip {
 
 fn budget(part: u64, meter: &Meter, rate: u64) -> u64 {
     let ns = meter.least() * part / 16 + meter.up();
-    ((u128::from(rate) * u128::from(ns) / 1_000_000_000) as u64).max(LEAST)
+    bytes_in(rate, ns).max(LEAST)
 }

@@ -70,11 +70,13 @@ impl Pacer {
     }
 
     fn fill(&mut self, now: Now, pace: Pace) {
-        let gained = u128::from(now.since(self.filled)) * u128::from(pace.rate) / 1_000_000_000;
+        // More than a second's worth is never kept.
+        let passed = now.since(self.filled);
+        let gained = passed.min(1_000_000_000).saturating_mul(pace.rate) / 1_000_000_000;
         if gained > 0 {
             // What was gained is counted from the time that it took, not from now: no fraction of a byte is lost.
-            let took = gained * 1_000_000_000 / u128::from(pace.rate);
-            self.filled = self.filled.after_ns(took as u64);
+            let took = gained.saturating_mul(1_000_000_000) / pace.rate;
+            self.filled = if passed > 1_000_000_000 { now } else { self.filled.after_ns(took) };
             self.tokens = self.tokens.saturating_add(gained.min(1 << 40) as i64);
         }
         self.tokens = self.tokens.min(pace.burst as i64);
