@@ -52,7 +52,7 @@ impl Flows {
             Flow {
                 nxt: start,
                 una: start,
-                right: start.wrapping_add(65_535),
+                right: start.wrapping_add(super::traffic::WINDOW.into()),
                 client_ts: 1,
                 expected: start,
                 beyond: [(0, 0); HOLES],

@@ -30,6 +30,8 @@ const BATCH: usize = 64;
 /// longer, so that no link is asked for more than it can carry.
 const GAP_NS: u64 = 250;
 const GAP_LONGEST_NS: u64 = 10_000;
+/// Flows that have something outstanding at a time: what comes in during a round trip.
+const MOST_BUSY: u32 = 20_000;
 /// Handshakes begun before the first of them is answered.
 const ROUND: u32 = 4096;
 
@@ -119,17 +121,20 @@ impl Bench {
         if plan.flows < 2 {
             return Err(IoError::new("A measurement needs at least 2 flows: give --flows 2 or more."));
         }
+        // Room for what the windows of all flows promise that are busy at a time, or the engine would leave some alone.
+        let frames = (plan.flows.min(MOST_BUSY) * 24).next_power_of_two().max(1 << 14);
         let cfg = Config {
             max_flows: plan.flows,
             max_active: plan.flows.min(1 << 17),
             max_subscribers: plan.flows / flows::PER_SUBSCRIBER + 2,
-            max_segments: 1 << 17,
+            max_segments: frames,
+            stream_bytes: 16 << 10,
             mtu: 1600,
             ..Config::default()
         };
         // The generator's memory first, so that what grows afterwards is the engine's.
         let flows = Flows::new(plan.flows, v6, plan.seed);
-        let host = Host::new(1 << 17, plan.flows)?;
+        let host = Host::new(frames, plan.flows)?;
         let engine = Engine::new(cfg, plan.seed).map_err(|e| IoError::new(e.to_string()))?;
         Ok(Bench {
             meter,
@@ -182,7 +187,7 @@ impl Bench {
         while first < to {
             let last = to.min(first + ROUND);
             let begun = self.now;
-            for (step, wait) in [(traffic::Step::Syn, 0), (traffic::Step::SynAck, 30), (traffic::Step::Ack, 50)] {
+            for (step, wait) in [(traffic::Step::Syn, 0), (traffic::Step::SynAck, 30), (traffic::Step::Ack, 40)] {
                 self.now = self.now.max(begun + wait * 1_000_000);
                 let mut flow = first;
                 while flow < last {

@@ -21,10 +21,12 @@ const CORE: Port = Port(1);
 pub(super) const PAYLOAD: usize = 1448;
 /// First byte of a frame in its buffer: what XDP keeps free in front.
 const HEADROOM: usize = 256;
+/// Window that both ends keep open, bytes: enough for a pair; what busy flows promise must fit the memory.
+pub(super) const WINDOW: u16 = 8192;
 /// From the first to the second segment of a pair.
-const SECOND_NS: u64 = 5_000_000;
+const SECOND_NS: u64 = 2_000_000;
 /// From a segment's leaving to its acknowledgement's coming.
-const RADIO_RTT_NS: u64 = 20_000_000;
+const RADIO_RTT_NS: u64 = 10_000_000;
 /// One in so many data segments is lost on the radio.
 const LOSS: u64 = 200;
 
@@ -334,8 +336,8 @@ fn to_server(layers: &Layers, bytes: &[u8], tcp: &Tcp<'_>, flows: &mut Flows, re
 }
 
 fn fields(seq: u32, ack: u32, flags: Flags) -> TcpFields {
-    // 64 kB, as a kernel begins with (512 << SHIFT): the window of a SYN is not scaled.
-    let window = if flags.contains(Flags::SYN) { 0xffff } else { 512 };
+    // The window of a SYN is not scaled.
+    let window = if flags.contains(Flags::SYN) { WINDOW } else { WINDOW >> SHIFT };
     TcpFields { src_port: 0, dst_port: 0, seq, ack, flags, window, ip_id: seq as u16, ecn: Ecn::NotEct }
 }
 
