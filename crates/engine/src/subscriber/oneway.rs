@@ -85,7 +85,7 @@ impl OneWay {
     /// Takes the unit that is nearest, by ratio.
     fn learn(&mut self, now: Now, tsval: u32) {
         let (ns, ticks) = (now.since(self.origin), tsval.wrapping_sub(self.ticks));
-        if ns < LEARN_NS || ticks < LEARN_TICKS || ticks > 1 << 30 {
+        if ns < LEARN_NS || !(LEARN_TICKS..=1 << 30).contains(&ticks) {
             return;
         }
         let seen = u64::from(ticks) * 1_000_000_000 / ns;

@@ -64,7 +64,7 @@ impl History {
         let end = self.ends[bucket as usize % BUCKETS];
         let start = self.ends[bucket.wrapping_sub(1) as usize % BUCKETS];
         // Within a bucket bytes are taken to be spread evenly.
-        let inside = u64::from(end.wrapping_sub(start)) * (WIDTH - (from & (WIDTH - 1))) >> WIDTH_SHIFT;
+        let inside = (u64::from(end.wrapping_sub(start)) * (WIDTH - (from & (WIDTH - 1)))) >> WIDTH_SHIFT;
         (u64::from(self.total.wrapping_sub(end)) + inside, window)
     }
 
