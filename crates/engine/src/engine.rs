@@ -29,6 +29,8 @@ mod sweep;
 
 /// Frames that are parsed and looked up together before the first of them is run.
 const BATCH: usize = 64;
+/// How far ahead in a batch the next segment of the same stream is looked for.
+const AHEAD: usize = 8;
 /// Orders that bypass a subscriber or a flow, remembered at once.
 const ORDERS: usize = 1024;
 /// Turns given to one subscriber in a row, a bound on one call.
@@ -142,6 +144,7 @@ impl Engine {
                 scratch: vec![0; 1 << 16],
                 ip_id: seed as u16,
                 memory: Memory { frame: 2048, limit: cfg.stream_bytes, free: 0, busy: 0, rung: 0 },
+                more: None,
                 cfg,
             },
         })
@@ -154,7 +157,8 @@ impl Engine {
         for frames in rx.chunks(BATCH) {
             self.parse(frames, io, &mut batch);
             self.look_up(&mut batch);
-            for parsed in &batch {
+            for (i, parsed) in batch.iter().enumerate() {
+                self.sh.more = followed(&batch[i..]);
                 if !self.run(now, parsed, io) {
                     io.release(parsed.rx.frame);
                 }
@@ -376,4 +380,13 @@ impl Engine {
         let (pool, ooo) = (&self.sh.pool, &self.sh.ooo);
         stats.segments = u64::from(pool.capacity() - pool.free()) + u64::from(ooo.capacity() - ooo.free());
     }
+}
+
+/// The stream of the first of these frames, if another segment of it follows soon.
+fn followed(batch: &[Parsed]) -> Option<usize> {
+    let (first, rest) = batch.split_first()?;
+    let flow = first.flow?;
+    let side = first.rx.port.side();
+    let same = |p: &Parsed| p.flow == Some(flow) && p.rx.port.side() == side;
+    rest.iter().take(AHEAD).any(same).then_some(side as usize)
 }

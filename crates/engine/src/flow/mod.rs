@@ -44,6 +44,8 @@ use record::{Active, Record};
 /// What all flows share.
 #[derive(Debug)]
 pub(crate) struct Shared {
+    /// The stream of the segment at hand, if another one of it is in the same batch.
+    pub more: Option<usize>,
     pub cfg: Config,
     pub stats: Stats,
     pub events: Events,

@@ -82,6 +82,10 @@ impl Flow<'_> {
     pub(crate) fn settle<I: Io>(&mut self, cx: &mut Cx<'_, I>) -> Fate {
         self.pump_core(cx);
         for t in 0..2 {
+            // One acknowledgement for what arrived at once, as receivers with GRO send: nobody learns later by it.
+            if cx.sh.more == Some(t) && !self.act.rx[t].is_urgent() {
+                continue;
+            }
             if self.ack_due(t, cx.now, cx.sh).is_some_and(|at| at <= cx.now) {
                 self.ack_to(cx, t);
             }

@@ -64,6 +64,11 @@ impl Receiver {
         self.urgent = true;
     }
 
+    /// An acknowledgement of its own must leave for this very segment.
+    pub fn is_urgent(&self) -> bool {
+        self.urgent
+    }
+
     /// In-order data up to `end` is the sender's.
     pub(super) fn advance(&mut self, now: Now, end: Off, len: u32, ts: Option<u32>, fin: bool) {
         let ts = ts.or(self.marks.last_ts()).unwrap_or(self.ts_recent);
