@@ -1,6 +1,6 @@
 //! The custody book: what remains in the path when the engine is gone reads there which flows must be reset.
 //!
-//! Written before the packet that creates custody, at the end of custody, and every 100 ms of progress between. The
+//! Written before the packet that creates custody, at the end of custody, and once per window or 100 ms between. The
 //! copper wire resets whoever sends something with the numbers of that very segment; for the other end it has those of
 //! the book, which are a little old by then.
 
@@ -33,7 +33,9 @@ impl Flow<'_> {
         }
         self.act.custody = custody;
         let marked = self.rec.has(flag::MARKED);
-        let stale = custody > 0 && cx.now.since(self.act.marked_at) >= REFRESH_NS;
+        // A receiver that has got beyond the book's number for its reset would ignore it.
+        let beyond = |s: usize| self.act.tx[s].nxt() > self.act.marked_to[s];
+        let stale = custody > 0 && (cx.now.since(self.act.marked_at) >= REFRESH_NS || beyond(0) || beyond(1));
         if (custody > 0) == marked && !stale {
             return;
         }
@@ -42,6 +44,7 @@ impl Flow<'_> {
             cx.io.custody_write(self.rec.entry, &mark);
         }
         self.act.marked_at = cx.now;
+        self.act.marked_to = [0, 1].map(|s| self.reset_at(s));
         self.rec.flags = if custody > 0 { self.rec.flags | flag::MARKED } else { self.rec.flags & !flag::MARKED };
     }
 

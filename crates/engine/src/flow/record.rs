@@ -118,6 +118,8 @@ pub(crate) struct Active {
     pub woken: u32,
     /// When the custody book was last written.
     pub marked_at: Now,
+    /// Where the receivers of both streams are to be reset, as it stands there.
+    pub marked_to: [Off; 2],
     /// The timer's deadline in the wheel.
     pub armed: Option<Now>,
     /// Window promised to both senders beyond what is stored, as it stands in the gauge; custody likewise.
@@ -265,6 +267,7 @@ impl Active {
             progress: [now; 2],
             woken: 0,
             marked_at: Now(0),
+            marked_to: [0; 2],
             armed: None,
             promised: 0,
             custody: 0,
