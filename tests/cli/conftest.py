@@ -133,6 +133,17 @@ class FakeWire:
     def news(self) -> list[str]:
         return []
 
+    def capture(self, path, target, *, snap, packets) -> None:
+        self.captures = [(str(path), target, snap, packets)]
+        self.capturing = 0
+
+    def captured(self):
+        self.capturing += 1
+        return self.capturing, 0, self.capturing >= 3
+
+    def capture_end(self):
+        return self.capturing, 1, True
+
     def stop(self) -> None:
         self.stopped = True
 
