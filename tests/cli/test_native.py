@@ -11,7 +11,7 @@ from smartwire import Error, _native
 def test_reasons_have_names_and_sentences():
     refuse, stop = _native.reasons()
     assert "mid-stream" in dict(refuse)
-    assert "shutdown" in dict(stop)
+    assert "wire-opened" in dict(stop)
     assert all(text.endswith(".") for _, text in refuse + stop)
 
 
