@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
@@ -99,6 +100,15 @@ class Wire:
         while (sample := self.page.read()).now_ns < asked and time.monotonic_ns() < asked + FRESH_NS:
             time.sleep(0.01)
         return sample.values
+
+    def until(self, true: Callable[[dict[str, int]], bool], seconds: float = 60.0) -> dict[str, int]:
+        """Waits until something is true of the counters; returns them."""
+        end = time.monotonic() + seconds
+        while not true(values := self.counters()):
+            if time.monotonic() > end:
+                raise Error(f"The wire of the lab did not get there within {seconds:.0f} s: {self.last_words()}")
+            time.sleep(0.02)
+        return values
 
     def ask(self, *command: str) -> dict:
         """Runs a ``smartwire`` command about this wire, with --json."""
