@@ -127,14 +127,14 @@ while True:
 
 def test_an_echo_probe_sees_the_delay_and_a_download_sees_the_rate():
     with Session("x", constant(10, rtt_ms=20).with_internet(10), Bridge()) as session:
-        probe = {"start": 0.1, "stop": 0.6, "interval": 0.02, "linger": 0.3, **session.phone(6)}
-        outcome = session.run({"transfers": [get(session, 4, 500_000, start=0.8)], "probes": [probe]}, 3)
+        probe = {"start": 0.1, "stop": 0.6, "interval": 0.02, "linger": 3.0, **session.phone(6)}
+        outcome = session.run({"transfers": [get(session, 4, 500_000, start=0.8)], "probes": [probe]}, 5)
     answered = [rtt for _, rtt in outcome.probe if rtt is not None]
     assert len(answered) == len(outcome.probe) == 25
     assert median(answered) >= 0.030, "it cannot be faster than the link"
     transfer = outcome.transfer("v4")
     assert transfer["intact"]
-    assert transfer["finished"] - transfer["first_byte"] >= 0.35, "500 kB at 10 Mbit/s take 0.4 s"
+    assert transfer["finished"] - transfer["started"] >= 0.4, "500 kB at 10 Mbit/s take 0.4 s"
 
 
 def test_each_subscriber_has_a_queue_of_its_own():
@@ -158,17 +158,20 @@ def test_the_radio_log_tells_what_crossed_twice_and_what_was_dropped():
     assert outcome.intact
     assert lossy.lost > 0
     assert lossy.payload - lossy.again == 300_000, "every byte crosses once, some more often"
-    assert (clean.lost, clean.dropped, clean.again, clean.payload) == (0, 0, 0, 300_000)
+    # A machine that stalls for long may make a sender impatient, so `again` of the clean link is not always 0.
+    assert (clean.lost, clean.dropped, clean.payload - clean.again) == (0, 0, 300_000)
     assert outcome.retransmitted_segments > 0
 
 
 def test_a_freeze_stops_the_link_for_as_long_as_it_says():
-    radio = constant(20, rtt_ms=10).but(freezes=[[500.0, 1000.0]])
+    """From 1 to 4 s; whoever looks at it may be late by half a second."""
+    radio = constant(20, rtt_ms=10).but(freezes=[[1000.0, 3000.0]])
     with Session("x", radio, Bridge()) as session:
-        outcome = session.run({"transfers": [get(session, 6, 0, stop=2.5)]}, 3)
+        outcome = session.run({"transfers": [get(session, 6, 0, stop=8.0)]}, 9)
     bins = outcome.transfers[0]["bins"]
-    assert sum(bins[6:14]) == 0
-    assert sum(bins[16:25]) > 0
+    assert sum(bins[:10]) > 0
+    assert sum(bins[15:40]) == 0
+    assert sum(bins[40:80]) > 0
 
 
 def test_captures_on_both_sides_of_a_bridge_are_the_same():
@@ -210,10 +213,10 @@ def test_a_namespace_goes_with_everything_that_runs_in_it():
     lab = Lab()
     lab.up()
     sleeper = lab.popen("phone", "sleep", "60")
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     while not lab.run("phone", "ip", "netns", "pids", lab.ns("phone")).strip() and time.monotonic() < deadline:
         time.sleep(0.01)
     lab.down()
-    assert sleeper.wait(5) == -signal.SIGKILL
+    assert sleeper.wait(60) == -signal.SIGKILL
     remove_namespace(lab.ns("phone"))
     assert [n for n, owner in net.namespaces() if owner == os.getpid()] == []

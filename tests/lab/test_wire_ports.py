@@ -6,7 +6,6 @@ import re
 import shlex
 import subprocess
 import sys
-import time
 
 import pytest
 from smartwire.lab.middle import Wire
@@ -24,7 +23,7 @@ def lab():
         yield lab
 
 
-def smartwire(lab: Lab, *words: str, seconds: float = 30.0) -> subprocess.CompletedProcess:
+def smartwire(lab: Lab, *words: str, seconds: float = 120.0) -> subprocess.CompletedProcess:
     """Runs the command line in the wire host."""
     argv = lab.command("wire", sys.executable, "-m", "smartwire", *words)
     return subprocess.run(argv, capture_output=True, text=True, timeout=seconds, check=False)
@@ -151,7 +150,7 @@ def test_an_interface_that_vanishes_ends_the_wire_with_a_sentence(lab):
     wire = Wire()
     wire.start(lab)
     lab.batch("wire", ["link del access"])
-    assert wire.process.wait(10) == 1
+    assert wire.process.wait(60) == 1
     assert wire.last_words() == "The interface access is gone; the wire cannot go on without it."
     wire.process = None
 
@@ -161,7 +160,6 @@ def test_where_xdp_finds_offloads_in_the_way_packets_are_chosen_and_the_reason_s
         lab.run(host, "ethtool", "-K", "eth0", "tx", "on", "tso", "off", "tx-udp-segmentation", "off")
     wire = Wire()
     wire.start(lab)
-    time.sleep(0.2)
     assert "AF_PACKET" in wire.greeting
-    assert "not used: XDP in the stack: The other end of access" in wire.last_words()
+    wire.until_said("not used: XDP in the stack: The other end of access")
     wire.stop()

@@ -79,16 +79,19 @@ class Wire:
         self.process = lab.popen("wire", sys.executable, "-m", "smartwire", "run", "access", "core",
                                  "--name", self.name, *self.options, stdin=subprocess.DEVNULL,
                                  stdout=subprocess.PIPE, stderr=self.errors, text=True)  # fmt: skip
-        self.greeting = first_line(self.process, 20.0)
+        self.greeting = first_line(self.process, 60.0)
         if not self.greeting:
             self.kill()
             raise Error(f"The wire of the lab did not start: {self.last_words()}")
         self.page = StatsPage(registry.find(self.name).stats)
 
+    def complaints(self) -> str:
+        """All that it has said on its standard error."""
+        return os.pread(self.errors.fileno(), 1 << 20, 0).decode()
+
     def last_words(self) -> str:
         """The last line that it complained with."""
-        self.errors.seek(0)
-        said = self.errors.read().strip().splitlines()
+        said = self.complaints().strip().splitlines()
         return said[-1].removeprefix("smartwire: ") if said else "it printed nothing."
 
     def counters(self) -> dict[str, int]:
@@ -109,6 +112,14 @@ class Wire:
                 raise Error(f"The wire of the lab did not get there within {seconds:.0f} s: {self.last_words()}")
             time.sleep(0.02)
         return values
+
+    def until_said(self, words: str, seconds: float = 60.0) -> None:
+        """Waits until its standard error says something."""
+        end = time.monotonic() + seconds
+        while words not in self.complaints():
+            if time.monotonic() > end:
+                raise Error(f"The wire of the lab never said {words!r}: {self.last_words()}")
+            time.sleep(0.02)
 
     def ask(self, *command: str) -> dict:
         """Runs a ``smartwire`` command about this wire, with --json."""
