@@ -116,16 +116,16 @@ def command(name: str, **kwargs: Any) -> Callable[[Callable], Page]:
 
 
 class Duration(click.ParamType):
-    """A time such as 500ms, 90, 90s, 5m or 2h; converted to seconds (float)."""
+    """A time such as 500ms, 90, 90s, 5m, 2h or 30d; converted to seconds (float)."""
 
     name = "time"
-    UNITS = {"ms": 0.001, "s": 1.0, "": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}  # noqa: RUF012
+    UNITS = {"ms": 0.001, "s": 1.0, "": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}  # noqa: RUF012
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         """Seconds."""
         if isinstance(value, int | float):
             return float(value)
-        match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(ms|s|m|min|h|)\s*", value)
+        match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(ms|s|m|min|h|d|)\s*", value)
         if not match:
             self.fail(f"{value!r} is not a time: write it like 500ms, 90s, 5m or 2h.", param, ctx)
         return float(match[1]) * self.UNITS[match[2]]

@@ -1,0 +1,155 @@
+"""The arithmetic of counters: from raw readings to buckets, with resets, restarts, gaps and clock steps.
+
+A bucket is (start, n, sum, min, max, last), the same for a counter and a gauge, so that sum / n is the mean of either,
+and two buckets merge by adding and comparing:
+
+======= ==================================================== ==============================
+field   of a counter                                         of a gauge
+======= ==================================================== ==============================
+n       seconds in which the increase is known               readings
+sum     the increase in these                                sum of the readings
+min max slowest and fastest rate between two readings, per s least and greatest reading
+last    the last raw reading                                 the last reading
+======= ==================================================== ==============================
+
+A reading at time t belongs to the bucket that begins before t and ends at or after t, as an increase that ends at t
+happened before t.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from smartwire.counters.names import GAUGE
+
+TOP = (1 << 63) - 1
+"""The largest integer that SQLite holds; what is above it is held there."""
+
+
+class Bucket(NamedTuple):
+    """What is known of one series in [start, start + width). See the module's text."""
+
+    start: int
+    n: int
+    sum: int
+    min: float
+    max: float
+    last: int
+
+    @property
+    def mean(self) -> float | None:
+        """Rate per second of a counter, mean of a gauge; None where nothing is known."""
+        return self.sum / self.n if self.n else None
+
+
+@dataclass(frozen=True)
+class Breaks:
+    """Where a series does not simply go on.
+
+    Attributes:
+        restarts: times of the first readings from a new process: its counters began at zero.
+        steps: times of the first readings after the clock was set: what passed before them is unknown.
+    """
+
+    restarts: Collection[int] = ()
+    steps: Collection[int] = ()
+
+
+NONE = Breaks()
+
+
+def increase(before: int, after: int, restarted: bool, kept: bool) -> int:
+    """By how much a counter grew between two readings.
+
+    After a restart, or where the reading fell, it began again at zero: what it shows has happened since. A counter that
+    is kept over restarts goes on.
+    """
+    if after < before or (restarted and not kept):
+        return after
+    return after - before
+
+
+def counter_buckets(
+    points: Iterable[tuple[int, int]], width: int, gap: int, breaks: Breaks = NONE, kept: bool = False
+) -> list[Bucket]:
+    """Buckets of a counter.
+
+    Args:
+        points: (time in s, reading), by time; the first one only opens the first interval.
+        width: of a bucket, s.
+        gap: longest time between two readings over which a rate is told, s.
+        breaks: restarts and clock steps.
+        kept: the counter goes on over restarts.
+    """
+    restarts, steps = breaks.restarts, breaks.steps
+    out: list[Bucket] = []
+    start = n = total = last = 0
+    low = high = 0.0
+    open_ = False
+    points = iter(points)
+    before, value = next(points, (0, 0))
+    for ts, reading in points:
+        seconds = ts - before
+        begins = (ts - 1) // width * width
+        if begins != start or not open_:
+            if open_:
+                out.append(Bucket(start, n, min(total, TOP), low, high, last))
+            start, n, total, low, high, open_ = begins, 0, 0, 0.0, 0.0, True
+        if seconds <= gap and ts not in steps:
+            grown = reading - value
+            if grown < 0 or ts in restarts:
+                grown = increase(value, reading, ts in restarts, kept)
+            rate = grown / seconds
+            if not n:
+                low = high = rate
+            elif rate > high:
+                high = rate
+            elif rate < low:
+                low = rate
+            n += seconds
+            total += grown
+        before, value, last = ts, reading, reading
+    if open_:
+        out.append(Bucket(start, n, min(total, TOP), low, high, last))
+    return out
+
+
+def gauge_buckets(points: Iterable[tuple[int, int]], width: int) -> list[Bucket]:
+    """Buckets of a gauge; (time, reading) by time, the first one included."""
+    out: list[Bucket] = []
+    for ts, value in points:
+        start = (ts - 1) // width * width
+        if out and out[-1].start == start:
+            _, n, total, low, high, _ = out[-1]
+            out[-1] = Bucket(start, n + 1, min(total + value, TOP), min(low, value), max(high, value), value)
+        else:
+            out.append(Bucket(start, 1, value, value, value, value))
+    return out
+
+
+def buckets(
+    kind: str, points: Sequence[tuple[int, int]], since: int, width: int, gap: int, breaks: Breaks, kept: bool
+) -> list[Bucket]:
+    """Buckets from `since` on of a series of either kind; `points` may begin earlier, for the first interval."""
+    if kind == GAUGE:
+        return gauge_buckets((p for p in points if p[0] > since), width)
+    return [b for b in counter_buckets(points, width, gap, breaks, kept) if b.start >= since]
+
+
+def merge(parts: Iterable[Bucket], width: int) -> list[Bucket]:
+    """Buckets of `width` out of smaller ones, by time. Those in which nothing is known give no minimum."""
+    out: list[Bucket] = []
+    for part in parts:
+        start = part.start // width * width
+        if not out or out[-1].start != start:
+            out.append(part._replace(start=start))
+            continue
+        _, n, total, low, high, _ = out[-1]
+        if not n or not part.n:
+            low, high = (part.min, part.max) if part.n else (low, high)
+        else:
+            low, high = min(low, part.min), max(high, part.max)
+        out[-1] = Bucket(start, n + part.n, min(total + part.sum, TOP), low, high, part.last)
+    return out
