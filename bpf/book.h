@@ -67,30 +67,39 @@ static __always_inline __u32 sw_search(__u32 index, __u32 tag, const struct sw_f
 	return 0;
 }
 
+/* The flow of a TCP segment that arrived from `side`. */
+static __always_inline int sw_flow_of(void *ctx, const struct sw_packet *p, __u32 side, struct sw_flow *f)
+{
+	__be16 port[2];
+
+	if (SW_LOAD(ctx, p->l4, port, 4))
+		return -1;
+	if (side == SW_ACCESS) {
+		f->access[0] = p->src[0], f->access[1] = p->src[1];
+		f->core[0] = p->dst[0], f->core[1] = p->dst[1];
+		f->ports = (__u32)bpf_ntohs(port[0]) << 16 | bpf_ntohs(port[1]);
+	} else {
+		f->access[0] = p->dst[0], f->access[1] = p->dst[1];
+		f->core[0] = p->src[0], f->core[1] = p->src[1];
+		f->ports = (__u32)bpf_ntohs(port[1]) << 16 | bpf_ntohs(port[0]);
+	}
+	f->scope = p->scope;
+	return 0;
+}
+
 /* Finds the marked entry of a TCP segment that arrived from `side`: its place plus one, or 0. While an engine lives its
  * own entries are left alone. */
 static __always_inline __u32 sw_find(void *ctx, const volatile struct sw_wire *w, const struct sw_packet *p,
 				     __u32 side, int live)
 {
 	struct sw_flow f;
-	__be16 port[2];
 	__u32 spare, found, mask = w->bucket_mask;
 	__u64 hash;
 
 	if (!p->tcp || p->tags > 2 || !w->generation || (live && !w->survivors))
 		return 0;
-	if (SW_LOAD(ctx, p->l4, port, 4))
+	if (sw_flow_of(ctx, p, side, &f))
 		return 0;
-	if (side == SW_ACCESS) {
-		f.access[0] = p->src[0], f.access[1] = p->src[1];
-		f.core[0] = p->dst[0], f.core[1] = p->dst[1];
-		f.ports = (__u32)bpf_ntohs(port[0]) << 16 | bpf_ntohs(port[1]);
-	} else {
-		f.access[0] = p->dst[0], f.access[1] = p->dst[1];
-		f.core[0] = p->src[0], f.core[1] = p->src[1];
-		f.ports = (__u32)bpf_ntohs(port[1]) << 16 | bpf_ntohs(port[0]);
-	}
-	f.scope = p->scope;
 	hash = sw_hash(w, &f);
 	/* No state has generation 0xffffffff: nothing is spared. */
 	spare = live ? w->generation : 0xffffffff;

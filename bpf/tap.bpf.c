@@ -19,7 +19,7 @@ int sw_tap(struct __sk_buff *skb)
 	struct sw_packet p;
 	__u32 len;
 
-	if (!w || !sw_live(w))
+	if (!w || w->mode != SW_CLAIM || !sw_live(w))
 		return 0;
 	len = skb->len + (skb->vlan_present ? 4 : 0);
 	if (w->max_frame && len > w->max_frame)

@@ -4,6 +4,7 @@
 #include "wire.h"
 #define SW_LOAD(ctx, off, to, len) bpf_skb_load_bytes(ctx, off, to, len)
 #include "reset.h"
+#include "glimpse.h"
 
 /* Counts the bytes of a registered subscriber. */
 static __always_inline void sw_count_foreign(const volatile struct sw_wire *w, const struct sw_port *port,
@@ -58,7 +59,9 @@ int sw_tc(struct __sk_buff *skb)
 		verdict = sw_answer(skb, w, port, &p, place - 1, count);
 		if (verdict >= 0)
 			return verdict;
-	} else if (claimed && live) {
+	} else if (live && w->mode == SW_LISTEN) {
+		sw_glimpse(skb, w, &p, port->side);
+	} else if (claimed && live && w->mode == SW_CLAIM) {
 		if (w->max_frame && len > w->max_frame) {
 			count->oversize_frames++;
 		} else if (port->packet_mode) {
@@ -70,8 +73,8 @@ int sw_tc(struct __sk_buff *skb)
 		}
 	}
 	sw_count_foreign(w, port, &p, len);
-	count->copper_frames++;
-	count->copper_bytes += len;
+	count->copper_frames[port->side & 1]++;
+	count->copper_bytes[port->side & 1] += len;
 	return bpf_redirect(port->peer_ifindex, 0);
 }
 

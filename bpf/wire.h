@@ -12,15 +12,24 @@
 #include <bpf/bpf_endian.h>
 
 /* Changes with every change of a layout below: a newer engine won't take over an older wire's maps. */
-#define SW_ABI 3
+#define SW_ABI 4
 
 #define SW_SLOTS 8      /* entries per bucket of the custody book */
 #define SW_MAX_PORTS 32 /* ports of one wire: pair k is ports 2k (access) and 2k + 1 (core) */
 #define SW_SHAPED (1u << 31)
 #define SW_STEP 4000000 /* ns that a gap between two frames counts at most towards the engine's silence */
 #define SW_PATIENCE 10  /* timeouts of silence after which an engine is dead, not late */
+#define SW_GLIMPSE 248  /* bytes of a frame that a listening engine gets at most */
+#define SW_ANSWERED 3000000000ULL /* ns after the latest SYN for which the rest of a handshake is looked for */
 
 enum sw_side { SW_ACCESS = 0, SW_CORE = 1 };
+
+/* What a live engine wants of the traffic. */
+enum sw_mode {
+	SW_CLAIM = 0,  /* what it claims */
+	SW_PASS = 1,   /* nothing: all is copper wire */
+	SW_LISTEN = 2, /* nothing but copies of handshakes: all is copper wire */
+};
 
 /* One per wire, memory-mapped: the heartbeat and what all programs must know. */
 struct sw_wire {
@@ -37,11 +46,12 @@ struct sw_wire {
 	__u32 prefix_v6;
 	__u32 subscribers; /* registered in sw_subscribers */
 	__u32 shaped;      /* of these, shaped */
-	__u32 pad;
+	__u32 mode;        /* enum sw_mode */
 	__u64 heard_beat; /* the beat since which the next two are counted */
 	__u64 heard_ns;   /* when the latest frame came */
 	__u64 silence_ns; /* for how long frames have come since that beat */
 	__u64 open_beat;  /* the latest beat after which a frame found the wire open */
+	__u64 syn_ns;     /* when the latest SYN came while the engine listened */
 	__u32 ifindex[SW_MAX_PORTS];
 };
 
@@ -89,10 +99,17 @@ struct sw_foreign {
 	__u64 up;
 };
 
+/* A frame that a listening engine gets a copy of. */
+struct sw_glimpse {
+	__u32 ifindex;
+	__u32 len;
+	__u8 frame[SW_GLIMPSE];
+};
+
 /* Per CPU. */
 struct sw_counters {
-	__u64 copper_frames;
-	__u64 copper_bytes;
+	__u64 copper_frames[2]; /* by the side that they came from */
+	__u64 copper_bytes[2];
 	__u64 claimed_frames;
 	__u64 claimed_bytes;
 	__u64 resets;
@@ -101,13 +118,14 @@ struct sw_counters {
 	__u64 held_back_frames;
 };
 
-_Static_assert(sizeof(struct sw_wire) == 240, "as in layout.rs");
+_Static_assert(sizeof(struct sw_wire) == 248, "as in layout.rs");
 _Static_assert(sizeof(struct sw_port) == 16, "as in layout.rs");
 _Static_assert(sizeof(struct sw_entry) == 104, "as in layout.rs");
 _Static_assert(sizeof(struct sw_bucket) == 896, "as in layout.rs");
 _Static_assert(sizeof(struct sw_subscriber) == 24, "as in layout.rs");
 _Static_assert(sizeof(struct sw_foreign) == 16, "as in layout.rs");
-_Static_assert(sizeof(struct sw_counters) == 8 * 8, "as in layout.rs");
+_Static_assert(sizeof(struct sw_glimpse) == 256, "as in layout.rs");
+_Static_assert(sizeof(struct sw_counters) == 10 * 8, "as in layout.rs");
 
 struct sw_map {
 	__u8 unused;
@@ -120,6 +138,8 @@ SW_MAP(sw_book_map);        /* array of sw_bucket, mmap */
 SW_MAP(sw_subscribers_map); /* hash: sw_subscriber to slot, SW_SHAPED */
 SW_MAP(sw_foreign_map);     /* array of sw_foreign, mmap */
 SW_MAP(sw_counters_map);    /* per-CPU array of 1 sw_counters */
+SW_MAP(sw_syns_map);        /* LRU hash: sw_flow to the side that opened it, while the engine listens */
+SW_MAP(sw_glimpses_map);    /* ring buffer of sw_glimpse */
 SW_MAP(sw_xsk_map);         /* XSKMAP by queue, one map per port */
 
 #define SW_ONE(map) ({ __u32 zero_ = 0; bpf_map_lookup_elem(&(map), &zero_); })

@@ -13,7 +13,7 @@ int sw_xdp(struct xdp_md *ctx)
 	__u32 len;
 	int verdict;
 
-	if (!w || !port || !count || !sw_live(w))
+	if (!w || !port || !count || w->mode != SW_CLAIM || !sw_live(w))
 		return XDP_PASS;
 	len = bpf_xdp_get_buff_len(ctx);
 	if (w->max_frame && len > w->max_frame)

@@ -1,12 +1,12 @@
 //! The ports, frames and custody book of one thread, as the engine sees them.
 
-use smartwire_engine::{CustodyMark, FlowKey, FrameId, Io, Port, Rx};
+use smartwire_engine::{Csum, CustodyMark, FlowKey, FrameId, Io, Port, Rx};
 
 use crate::backlog::Tx;
 use crate::error::IoError;
 use crate::frames::Frames;
 use crate::port::PortIo;
-use crate::steer::CustodyBook;
+use crate::steer::{CustodyBook, Steer};
 
 /// How many entries rings have, and how many frames they may take altogether.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,6 +79,19 @@ impl Driver {
         }
         self.turn = (self.turn + 1) % n.max(1);
         Ok(out.len() - before)
+    }
+
+    /// Takes up to `max` copies of handshake segments that the copper wire forwards. They are never sent.
+    pub fn overhear(&mut self, steer: &Steer, out: &mut Vec<Rx>, max: usize) {
+        steer.glimpses(max, |ifindex, bytes| {
+            let Some(port) = steer.port_of(ifindex) else { return };
+            let Some(frame) = self.frames.alloc_copy() else { return };
+            if let Some(buffer) = self.frames.bytes_mut(frame) {
+                buffer[..bytes.len()].copy_from_slice(bytes);
+            }
+            // Whether it is damaged is its receiver's business; a checksum may be left to a card that comes later.
+            out.push(Rx { frame, off: 0, len: bytes.len() as u16, port: Port(port), csum: Csum::Verified });
+        });
     }
 
     /// Hands everything queued to the kernel, as far as it takes it.

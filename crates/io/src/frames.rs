@@ -45,6 +45,14 @@ struct Meta {
     whose: u8,
     /// The engine asked to keep it beyond its batch.
     kept: bool,
+    /// A copy of what the copper wire forwards: never to be sent.
+    copy: bool,
+}
+
+impl Meta {
+    fn new(state: State, whose: u8) -> Meta {
+        Meta { state, inflight: 0, whose, kept: false, copy: false }
+    }
 }
 
 /// How many frames are where.
@@ -69,6 +77,7 @@ pub struct Census {
 pub struct Given {
     frame: FrameId,
     region: usize,
+    copy: bool,
 }
 
 impl Given {
@@ -107,7 +116,7 @@ impl Frames {
         let mut f = Frames::empty(region, count - reserve);
         // Highest first, so that the list pops ascending addresses.
         f.free.extend((0..count).rev());
-        f.meta.fill(Meta { state: State::Free, inflight: 0, whose: 0, kept: false });
+        f.meta.fill(Meta::new(State::Free, 0));
         f.census = Census { free: count, ..Census::default() };
         Ok(f)
     }
@@ -116,7 +125,7 @@ impl Frames {
     pub fn empty(region: Arc<Region>, keep_max: u32) -> Frames {
         let count = region.count();
         Frames {
-            meta: vec![Meta { state: State::Away, inflight: 0, whose: 0, kept: false }; count as usize],
+            meta: vec![Meta::new(State::Away, 0); count as usize],
             free: Vec::with_capacity(count as usize),
             census: Census { away: count, ..Census::default() },
             region,
@@ -162,7 +171,7 @@ impl Frames {
         let id = self.free.pop()?;
         self.census.free -= 1;
         self.census.filled += 1;
-        self.meta[id as usize] = Meta { state: State::Fill, inflight: 0, whose: port, kept: false };
+        self.meta[id as usize] = Meta::new(State::Fill, port);
         Some(FrameId(id))
     }
 
@@ -203,8 +212,15 @@ impl Frames {
         let id = self.free.pop()?;
         self.census.free -= 1;
         self.census.held += 1;
-        self.meta[id as usize] = Meta { state: State::Held, inflight: 0, whose: 0, kept: false };
+        self.meta[id as usize] = Meta::new(State::Held, 0);
         Some(FrameId(id))
+    }
+
+    /// Free → Held: a frame for a copy of what the copper wire forwards. Sending it does nothing.
+    pub(crate) fn alloc_copy(&mut self) -> Option<FrameId> {
+        let id = self.alloc()?;
+        self.meta[id.0 as usize].copy = true;
+        Some(id)
     }
 
     /// Asks to keep a held frame beyond its batch; `false` when the budget is spent.
@@ -241,11 +257,11 @@ impl Frames {
         }
     }
 
-    /// One more transmission of a held frame. `false` when 255 are in flight already: leave this one out.
+    /// One more transmission of a held frame. `false`: leave it out, as it is a copy or 255 are in flight already.
     pub fn sent(&mut self, frame: FrameId) -> bool {
         let m = &mut self.meta[frame.0 as usize];
         assert_eq!(m.state, State::Held, "send of frame {} that is not held", frame.0);
-        if m.inflight == u8::MAX {
+        if m.copy || m.inflight == u8::MAX {
             return false;
         }
         m.inflight += 1;
@@ -285,10 +301,11 @@ impl Frames {
     pub fn give(&mut self, frame: FrameId, thread: u8) -> Given {
         let m = &mut self.meta[frame.0 as usize];
         assert!(m.state == State::Held && m.inflight == 0 && !m.kept, "frame {} cannot be given away", frame.0);
-        *m = Meta { state: State::Away, inflight: 0, whose: thread, kept: false };
+        let copy = m.copy;
+        *m = Meta::new(State::Away, thread);
         self.census.held -= 1;
         self.census.away += 1;
-        Given { frame, region: Arc::as_ptr(&self.region) as usize }
+        Given { frame, region: Arc::as_ptr(&self.region) as usize, copy }
     }
 
     /// Away → Held: it came from another thread.
@@ -297,7 +314,7 @@ impl Frames {
         let frame = given.frame;
         let m = &mut self.meta[frame.0 as usize];
         assert_eq!(m.state, State::Away, "frame {} was here all the time", frame.0);
-        *m = Meta { state: State::Held, inflight: 0, whose: 0, kept: false };
+        *m = Meta { copy: given.copy, ..Meta::new(State::Held, 0) };
         self.census.away -= 1;
         self.census.held += 1;
         frame
@@ -417,6 +434,22 @@ mod tests {
         assert!(f.bytes_mut(id).is_none());
         f.completed(id);
         assert!(f.bytes_mut(id).is_some());
+    }
+
+    #[test]
+    fn a_copy_of_what_the_copper_wire_forwards_is_never_sent_by_any_thread() {
+        let mut io = frames(64, 16);
+        let mut worker = Frames::empty(io.region().clone(), 10);
+        let id = io.alloc_copy().unwrap();
+        assert!(!io.sent(id));
+        worker.take(io.give(id, 1));
+        assert!(!worker.sent(id));
+        io.take(worker.give(id, 0));
+        io.release(id);
+        // The same buffer with a packet of our own.
+        assert_eq!(io.alloc(), Some(id));
+        assert!(io.sent(id));
+        io.audit().unwrap();
     }
 
     #[test]

@@ -115,6 +115,10 @@ pub struct Contract {
 
 /// Checks one port. `fill`: partial checksums are completed on it, so they are no finding.
 pub fn check(port: &str, mode: Mode, fill: bool) -> Result<Contract, IoError> {
+    if mode == Mode::Copper {
+        // No frame leaves the kernel, which knows what it put off.
+        return Ok(Contract::default());
+    }
     let net = Net::here()?;
     let veth = net.driver(port).as_deref() == Some("veth");
     let mut contract = Contract::default();

@@ -37,6 +37,8 @@ pub struct PacketOptions {
     pub socket_buffer: u32,
     /// Transmissions that may wait outside the socket.
     pub backlog: usize,
+    /// Send only.
+    pub deaf: bool,
 }
 
 /// A port on AF_PACKET.
@@ -77,8 +79,10 @@ impl PacketPort {
         if let Some(filter) = filter {
             sys::set_option(fd, libc::SOL_SOCKET, libc::SO_ATTACH_BPF, &filter.as_raw_fd()).map_err(os)?;
         }
-        raw::bind(fd, ifindex, libc::ETH_P_ALL as u16).map_err(os)?;
-        // Sending has a socket of its own, which asks for no virtio header and, with protocol 0, receives nothing.
+        // Protocol 0 receives nothing.
+        let protocol = if options.deaf { 0 } else { libc::ETH_P_ALL as u16 };
+        raw::bind(fd, ifindex, protocol).map_err(os)?;
+        // Sending has a socket of its own, which asks for no virtio header and receives nothing.
         let tx = raw_socket(&doing)?;
         raw::set_buffers(tx.as_raw_fd(), options.socket_buffer);
         raw::bind(tx.as_raw_fd(), ifindex, 0).map_err(os)?;

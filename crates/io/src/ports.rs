@@ -207,7 +207,7 @@ fn fix_offloads(name: &str, o: PrepareOptions) -> Result<bool, IoError> {
     if !again.findings.is_empty() {
         return Err(IoError::new(offload::sentence(&again.findings)));
     }
-    Ok(o.fill_checksums.unwrap_or(contract.peer_unknown && o.mode != Mode::Packet))
+    Ok(o.fill_checksums.unwrap_or(contract.peer_unknown && !matches!(o.mode, Mode::Packet | Mode::Copper)))
 }
 
 /// Up, promiscuous, no ARP, no IPv6 of its own.

@@ -4,7 +4,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use smartwire_engine::{Now, Stats};
+use smartwire_engine::{Now, Side, Stats};
 use smartwire_io::driver::Driver;
 use smartwire_io::link::Net;
 use smartwire_io::port::PortStats;
@@ -21,7 +21,7 @@ const PAGE_NS: u64 = 100_000_000;
 const AUDIT_NS: u64 = 1_000_000_000;
 
 /// What the page says beside engines and ports.
-pub(crate) const EXTRA: [&str; 19] = [
+pub(crate) const EXTRA: [&str; 21] = [
     "frames_total",
     "frames_free",
     "frames_filled",
@@ -35,6 +35,8 @@ pub(crate) const EXTRA: [&str; 19] = [
     "queue_dropped",
     "copper_frames",
     "copper_bytes",
+    "copper_down_bytes",
+    "copper_up_bytes",
     "copper_resets",
     "claimed_frames",
     "oversize_frames",
@@ -130,8 +132,10 @@ impl House {
             driver.frames.faults(),
             driver.bad_sends(),
             self.dropped.load(Ordering::Relaxed),
-            s.copper_frames,
-            s.copper_bytes,
+            s.copper_frames.iter().sum(),
+            s.copper_bytes.iter().sum(),
+            s.copper_bytes[Side::Core as usize],
+            s.copper_bytes[Side::Access as usize],
             s.resets,
             s.claimed_frames,
             s.oversize_frames,

@@ -11,7 +11,7 @@ use std::thread::{self, JoinHandle};
 
 use smartwire_engine::{Config, Engine};
 use smartwire_io::frames::Frames;
-use smartwire_io::steer::Steer;
+use smartwire_io::steer::{Steer, Wanted};
 use smartwire_io::sys::Wake;
 use smartwire_io::{spsc, IoError};
 
@@ -70,10 +70,14 @@ impl Made {
         let wake = Arc::new(Wake::new()?);
         let (seat, desk) = self.seat(0, opened.driver.frames.budget().1, wake.clone())?;
         let house = self.house(wire, vec![desk.published.clone()])?;
+        let listening = self.config.observe;
+        if listening {
+            self.steer.want(Wanted::Handshakes);
+        }
         let pulse = Pulse::start(self.steer.heartbeat().clone(), 1, wake.clone())?;
         let promise = pulse.promise(0);
         let (steer, stop) = (self.steer.clone(), wire.stop.clone());
-        let single = Single { driver: opened.driver, seat, house, pulse, promise, steer, wake, stop };
+        let single = Single { driver: opened.driver, seat, house, pulse, promise, steer, wake, stop, listening };
         wire.desks.push(desk);
         wire.keep(spawn("wire", wire.failed.clone(), move || single.run())?);
         Ok(())

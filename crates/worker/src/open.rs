@@ -18,6 +18,9 @@ use crate::options::{default_frames, IoChoice, Options};
 /// Bytes of kernel memory for what waits at an AF_PACKET socket.
 const SOCKET_BUFFER: u32 = 8 << 20;
 
+/// Frame buffers of a wire that only listens.
+const COPIES: u32 = 1 << 12;
+
 /// A wire whose sockets are open and whose programs are attached, before anything is claimed.
 pub(crate) struct Opened {
     pub driver: Driver,
@@ -77,6 +80,9 @@ fn is_copper(name: &str) -> bool {
 /// The ways to try, best first. On a veth XDP in the driver is slower than in the stack, which hands on what the other
 /// end sent without another queue.
 fn candidates(o: &Options) -> Vec<Mode> {
+    if o.engine.observe {
+        return vec![Mode::Copper];
+    }
     let net = Net::here().ok();
     let virtual_link = |name: &String| net.as_ref().and_then(|n| n.driver(name)).as_deref() == Some("veth");
     let veth = o.pairs.iter().flat_map(|(a, c)| [a, c]).any(virtual_link);
@@ -113,13 +119,16 @@ pub(crate) fn undo(pairs: &[(String, String)], copper: bool) {
 
 fn open_ready(o: &Options, mode: Mode, ready: &[Prepared]) -> Result<(Driver, Arc<Steer>, About), IoError> {
     let chunk = ports::chunk_for(ready)?;
-    let count = o.frames.unwrap_or_else(|| default_frames(region::available_memory().unwrap_or(0)));
+    let count = match mode {
+        Mode::Copper => COPIES,
+        _ => o.frames.unwrap_or_else(|| default_frames(region::available_memory().unwrap_or(0))),
+    };
     let queues = ready.iter().map(|p| p.queues).sum();
     let sizing = Sizing::of(count, ready.len() as u32, queues)?;
     let mut frames = Frames::new(Arc::new(Region::new(count, chunk)?), sizing.reserve)?;
     let steer = attach(o, mode, ready, chunk)?;
     let ports = match mode {
-        Mode::Packet => packet_ports(ready, &steer, sizing)?,
+        Mode::Packet | Mode::Copper => packet_ports(ready, &steer, sizing, mode == Mode::Copper)?,
         _ => xsk_ports(ready, &steer, sizing, &mut frames)?,
     };
     let about = About {
@@ -145,8 +154,8 @@ fn attach(o: &Options, mode: Mode, ready: &[Prepared], chunk: usize) -> Result<S
     Steer::attach(&pairs, mode, &options).map_err(steer_error)
 }
 
-fn packet_ports(ready: &[Prepared], steer: &Steer, sizing: Sizing) -> Result<Vec<PortIo>, IoError> {
-    let options = PacketOptions { socket_buffer: SOCKET_BUFFER, backlog: sizing.backlog };
+fn packet_ports(ready: &[Prepared], steer: &Steer, sizing: Sizing, deaf: bool) -> Result<Vec<PortIo>, IoError> {
+    let options = PacketOptions { socket_buffer: SOCKET_BUFFER, backlog: sizing.backlog, deaf };
     let open = |(i, p): (usize, &Prepared)| {
         PacketPort::open(i as u8, p.ifindex, &p.name, Some(steer.socket_filter_fd()), options)
             .map(|port| PortIo::Packet(Box::new(port)))
@@ -180,6 +189,7 @@ fn describe(mode: Mode) -> &'static str {
         Mode::XdpNative => "XDP in the driver",
         Mode::XdpGeneric => "XDP in the stack",
         Mode::Packet => "AF_PACKET",
+        Mode::Copper => "the copper wire",
     }
 }
 
@@ -187,6 +197,7 @@ fn io_text(mode: Mode, ports: &[PortIo]) -> String {
     let kind = ports.first().map_or("", PortIo::kind);
     match mode {
         Mode::Packet => kind.to_owned(),
+        Mode::Copper => "in the kernel".to_owned(),
         _ => format!("{kind}, {}", describe(mode)),
     }
 }

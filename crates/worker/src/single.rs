@@ -42,6 +42,8 @@ pub(crate) struct Single {
     pub steer: Arc<Steer>,
     pub wake: Arc<Wake>,
     pub stop: Arc<AtomicBool>,
+    /// It gets copies of handshakes, and the copper wire has the traffic.
+    pub listening: bool,
 }
 
 impl Single {
@@ -67,6 +69,9 @@ impl Single {
     fn turn(&mut self, rx: &mut Vec<Rx>) -> Result<Now, IoError> {
         rx.clear();
         self.driver.recv(rx, BATCH)?;
+        if self.listening {
+            self.driver.overhear(&self.steer, rx, BATCH);
+        }
         let now = Now(sys::clock_ns());
         self.promise.back_in(now.0, 0);
         match self.pulse.check(now.0) {

@@ -40,6 +40,7 @@ pub struct Wire {
     pub(crate) failed: Arc<Mutex<Option<String>>>,
     news: Arc<Mutex<Vec<String>>>,
     capture: Mutex<Option<Capture>>,
+    listening: bool,
 }
 
 impl Wire {
@@ -65,9 +66,10 @@ impl Wire {
             failed: Arc::new(Mutex::new(None)),
             news: made.news.clone(),
             capture: Mutex::new(None),
+            listening: options.engine.observe,
         };
         // A wire that is dropped half made stops what runs.
-        if count == 1 {
+        if count == 1 || options.engine.observe {
             made.single(&mut wire, opened)?;
         } else {
             made.spread(&mut wire, opened, count)?;
@@ -138,6 +140,12 @@ impl Wire {
         let mut running = self.capture.lock().unwrap_or_else(PoisonError::into_inner);
         if running.is_some() {
             return Err(IoError::new("A capture of this wire is running already: end it first."));
+        }
+        if self.listening {
+            let port = self.about.ports.first().map_or("PORT", String::as_str);
+            return Err(IoError::new(format!(
+                "This wire only observes, so its packets stay in the kernel: capture them there with `tcpdump -i {port}`."
+            )));
         }
         let capture = running.insert(Capture::create(path, &self.about.ports, select, snap, most)?);
         self.ask(|reply| Ask::Tap(capture.tap(), reply)).map(|_| ())

@@ -42,7 +42,8 @@ if TYPE_CHECKING:
     help="How packets come in: AF_XDP, AF_PACKET, or the better one that works on both interfaces.",
 )
 @click.option("--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="Threads that optimize.")
-@click.option("--observe", is_flag=True, help="Watch and count, never touch a packet.")
+@click.option("--observe", is_flag=True, help="Watch and count, never touch a packet: they stay in the kernel, "
+              "whatever --io and --workers say.")  # fmt: skip
 @click.option("--mend", is_flag=True, help="Switch off offloads that are in the way (restored on leaving).")
 @click.option(
     "--fill-checksums",

@@ -27,6 +27,10 @@ def report(info: dict[str, Any], first: Sample, second: Sample) -> dict[str, Any
         return (values.get(name, 0) - first.values.get(name, 0)) / seconds if second.now_ns > first.now_ns else 0.0
 
     ports = port_totals(values)
+
+    def mbps(side: str, copper: str) -> float:
+        return round((sum(rate(f"port{p}.rx_bytes") for p in ports[side]) + rate(copper)) * 8e-6, 3)
+
     under, beside = values.get("accepted_bytes", 0), values.get("not_optimized_bytes", 0)
     return {
         "name": info.get("name"),
@@ -36,9 +40,9 @@ def report(info: dict[str, Any], first: Sample, second: Sample) -> dict[str, Any
         "io": info.get("io"),
         "uptime_s": round(time.time() - info["started"], 1) if "started" in info else None,
         "sample_age_s": round(second.age_s, 3),
-        "down_mbps": round(sum(rate(f"port{p}.rx_bytes") for p in ports["core"]) * 8e-6, 3),
-        "up_mbps": round(sum(rate(f"port{p}.rx_bytes") for p in ports["access"]) * 8e-6, 3),
-        "frames_per_s": round(rate("frames_in")),
+        "down_mbps": mbps("core", "copper_down_bytes"),
+        "up_mbps": mbps("access", "copper_up_bytes"),
+        "frames_per_s": round(rate("frames_in") + rate("copper_frames")),
         "subscribers": values.get("subscribers", 0),
         "flows": values.get("flows", 0),
         "custody_bytes": values.get("custody_bytes", 0),

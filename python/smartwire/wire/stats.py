@@ -23,8 +23,9 @@ Names: the fields of ``Stats`` in crates/engine/src/stats.rs as they are (summed
 access side of pair k and 2k + 1 its core side; of the frame ledger ``frames_total``, which is the sum of
 ``frames_free``, ``frames_filled``, ``frames_held``, ``frames_sending`` and ``frames_away``, then ``frames_kept`` of
 ``frames_keepable``, and ``ledger_faults`` and ``bad_sends``, which are bugs; of the copper wire ``copper_frames``,
-``copper_bytes``, ``copper_resets``, ``claimed_frames``, ``oversize_frames``, ``no_socket_frames``, how often it
-``opened`` under a live wire, and the earlier process's ``survivors_reset``. What a page lacks counts as zero.
+``copper_bytes`` (of these ``copper_down_bytes`` and ``copper_up_bytes``), ``copper_resets``, ``claimed_frames``,
+``oversize_frames``, ``no_socket_frames``, how often it ``opened`` under a live wire, and the earlier process's
+``survivors_reset``. What a page lacks counts as zero.
 
 ``events``, a ring:
 

@@ -9,7 +9,7 @@ use super::layout::{PortConfig, MAX_PORTS};
 use super::maps::{self, borrow, Wire};
 use super::object::{Object, TAP, TC, XDP};
 use super::rtnl::{self, XdpHook, INGRESS};
-use super::{heartbeat, AttachOptions, Attached, Heartbeat, Mode, SteerError};
+use super::{heartbeat, AttachOptions, Attached, Heartbeat, Mode, SteerError, Wanted};
 use crate::sys;
 
 /// Names of our programs in the kernel.
@@ -134,7 +134,7 @@ impl Programs {
         let hook = match mode {
             Mode::XdpNative => Some(XdpHook::Driver),
             Mode::XdpGeneric => Some(XdpHook::Stack),
-            Mode::Packet => None,
+            Mode::Packet | Mode::Copper => None,
         };
         let xdp = hook.map(|hook| -> Result<XdpProgram, SteerError> {
             let sockets = maps::xsk_map()?;
@@ -204,6 +204,7 @@ pub(super) fn configure(wire: &Wire, ports: &[u32], opts: &AttachOptions) {
     // Before the timeout may grow: an owner that is not live now must not become so.
     heartbeat::depose(page);
     page.timeout_ns.store(opts.timeout.as_nanos().min(u128::from(u64::MAX >> 1)) as u64, Relaxed);
+    page.mode.store(Wanted::Claimed as u32, Relaxed);
     page.max_frame.store(opts.max_frame, Relaxed);
     page.prefix_v6.store(u32::from(opts.subscriber_prefix_v6).min(128), Relaxed);
     for (n, slot) in page.ifindex.iter().enumerate() {

@@ -30,7 +30,9 @@ pub(super) enum MapKind {
     Hash = 1,
     Array = 2,
     PerCpuArray = 6,
+    LruHash = 9,
     Xsk = 17,
+    RingBuffer = 27,
 }
 
 /// Kinds of program.

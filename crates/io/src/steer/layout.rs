@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU32, AtomicU64};
 
 /// As `SW_ABI`.
-pub(super) const ABI: u32 = 3;
+pub(super) const ABI: u32 = 4;
 /// Entries per bucket of the custody book.
 pub(super) const SLOTS: usize = 8;
 /// Ports of one wire.
@@ -29,11 +29,12 @@ pub(super) struct WirePage {
     pub prefix_v6: AtomicU32,
     pub subscribers: AtomicU32,
     pub shaped: AtomicU32,
-    pub pad: AtomicU32,
+    pub mode: AtomicU32,
     pub heard_beat: AtomicU64,
     pub heard_ns: AtomicU64,
     pub silence_ns: AtomicU64,
     pub open_beat: AtomicU64,
+    pub syn_ns: AtomicU64,
     pub ifindex: [AtomicU32; MAX_PORTS],
 }
 
@@ -84,12 +85,15 @@ pub(super) struct Foreign {
     pub up: AtomicU64,
 }
 
+/// Bytes of a `struct sw_glimpse`: interface and length, 4 each, then the frame.
+pub(super) const GLIMPSE: usize = 256;
+
 /// `struct sw_counters`.
-pub(super) const COUNTERS: usize = 8;
+pub(super) const COUNTERS: usize = 10;
 
 // The programs hold these numbers.
 const _: () = {
-    assert!(size_of::<WirePage>() == 240);
+    assert!(size_of::<WirePage>() == 248);
     assert!(size_of::<PortConfig>() == 16);
     assert!(size_of::<Entry>() == 104);
     assert!(size_of::<Bucket>() == 896);

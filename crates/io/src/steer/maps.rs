@@ -6,8 +6,12 @@ use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
 use super::bpf::{self, MapKind, Mapped, ProgInfo};
-use super::layout::{Bucket, Foreign, PortConfig, SubscriberWords, WirePage, ABI, COUNTERS, MAX_QUEUES, SLOTS};
+use super::glimpse::Glimpses;
+use super::layout::{Bucket, Flow, Foreign, PortConfig, SubscriberWords, WirePage, ABI, COUNTERS, MAX_QUEUES, SLOTS};
 use super::{AttachOptions, Counters, SteerError};
+
+/// Handshakes of which the engine, while it listens, has not got all yet.
+const SYNS: u32 = 1 << 14;
 
 /// What the programs of all ports share, and which engine this process is to them.
 pub(super) struct Wire {
@@ -16,6 +20,8 @@ pub(super) struct Wire {
     foreign: Mapped<Foreign>,
     pub(super) subscribers: OwnedFd,
     pub(super) counters: OwnedFd,
+    syns: OwnedFd,
+    pub(super) glimpses: Glimpses,
     /// The generation with which this process has claimed the wire; 0: it has not.
     pub(super) mine: AtomicU32,
     /// The `open_beat` that this process has been told of.
@@ -52,6 +58,8 @@ impl Wire {
                 false,
             )?,
             counters: bpf::map_create(MapKind::PerCpuArray, "sw_counters", (4, COUNTERS * 8), 1, false)?,
+            syns: bpf::map_create(MapKind::LruHash, "sw_syns", (size_of::<Flow>(), 4), SYNS, false)?,
+            glimpses: Glimpses::create("sw_glimpses")?,
             mine: AtomicU32::new(0),
             told_open: AtomicU64::new(0),
         };
@@ -77,6 +85,8 @@ impl Wire {
             foreign: Mapped::new(take("sw_foreign")?)?,
             subscribers: take("sw_subscribers")?,
             counters: take("sw_counters")?,
+            syns: take("sw_syns")?,
+            glimpses: Glimpses::over(take("sw_glimpses")?)?,
             mine: AtomicU32::new(0),
             told_open: AtomicU64::new(0),
         })
@@ -110,6 +120,8 @@ impl Wire {
             "sw_foreign_map" => self.foreign.fd().as_raw_fd(),
             "sw_subscribers_map" => self.subscribers.as_raw_fd(),
             "sw_counters_map" => self.counters.as_raw_fd(),
+            "sw_syns_map" => self.syns.as_raw_fd(),
+            "sw_glimpses_map" => self.glimpses.fd().as_raw_fd(),
             _ => return None,
         })
     }
@@ -150,14 +162,14 @@ pub(super) fn counters(wire: &Wire) -> Counters {
     }
     let sum = |i: usize| words.iter().skip(i).step_by(COUNTERS).fold(0u64, |a, b| a.wrapping_add(*b));
     Counters {
-        copper_frames: sum(0),
-        copper_bytes: sum(1),
-        claimed_frames: sum(2),
-        claimed_bytes: sum(3),
-        resets: sum(4),
-        oversize_frames: sum(5),
-        no_socket_frames: sum(6),
-        held_back_frames: sum(7),
+        copper_frames: [sum(0), sum(1)],
+        copper_bytes: [sum(2), sum(3)],
+        claimed_frames: sum(4),
+        claimed_bytes: sum(5),
+        resets: sum(6),
+        oversize_frames: sum(7),
+        no_socket_frames: sum(8),
+        held_back_frames: sum(9),
     }
 }
 

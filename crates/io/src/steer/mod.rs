@@ -32,6 +32,7 @@ mod book;
 mod bpf;
 mod error;
 mod foreign;
+mod glimpse;
 mod heartbeat;
 mod layout;
 mod maps;
@@ -63,6 +64,20 @@ pub enum Mode {
     XdpGeneric,
     /// By a socket filter into AF_PACKET sockets.
     Packet,
+    /// Not at all: the ports stay a copper wire, and only tc sees the frames.
+    Copper,
+}
+
+/// What a live engine wants of the traffic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Wanted {
+    /// What it claims.
+    Claimed = 0,
+    /// Nothing: all of it is copper wire.
+    Nothing = 1,
+    /// Copies of the handshakes ([`Steer::glimpses`]); all of it is copper wire.
+    Handshakes = 2,
 }
 
 /// What may be chosen when a wire is attached.
@@ -126,10 +141,10 @@ pub struct ForeignSlot(pub u32);
 /// Frames since the wire was attached, summed over CPUs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
-    /// Frames that the copper wire forwarded.
-    pub copper_frames: u64,
+    /// Frames that the copper wire forwarded, by the side that they came from (index `Side as usize`).
+    pub copper_frames: [u64; 2],
     /// Their bytes.
-    pub copper_bytes: u64,
+    pub copper_bytes: [u64; 2],
     /// Frames handed to the engine.
     pub claimed_frames: u64,
     /// Their bytes.
@@ -230,6 +245,22 @@ impl Steer {
             return Err(SteerError::Refused(format!("Queue {queue} is one too many; reduce them to {most} with `ethtool -L`.")));
         }
         Ok(port)
+    }
+
+    /// Tells the programs what the engine wants, from the next frame on.
+    pub fn want(&self, wanted: Wanted) {
+        self.wire.page().mode.store(wanted as u32, Relaxed);
+    }
+
+    /// Calls `f` with the interface and the bytes of each handshake segment that was copied since the last call, `most`
+    /// at most. One thread only.
+    pub fn glimpses(&self, most: usize, f: impl FnMut(u32, &[u8])) {
+        self.wire.glimpses.read(most, f);
+    }
+
+    /// The number in the wire of the port on an interface.
+    pub fn port_of(&self, ifindex: u32) -> Option<u8> {
+        self.ports.iter().position(|p| p.ifindex == ifindex).map(|n| n as u8)
     }
 
     /// The engine's sign of life.

@@ -66,6 +66,6 @@ impl Engine {
 }
 
 fn packet(steer: &Steer, p: &PortSpec) -> PortIo {
-    let options = PacketOptions { socket_buffer: 4 << 20, backlog: 512 };
+    let options = PacketOptions { socket_buffer: 4 << 20, backlog: 512, deaf: false };
     PortIo::Packet(Box::new(PacketPort::open(p.port, p.ifindex, &p.name, Some(steer.socket_filter_fd()), options).unwrap()))
 }

@@ -8,8 +8,8 @@ use smartwire_packet::build::Packet;
 use smartwire_packet::tcp::{Flags, Tcp};
 use smartwire_packet::{csum, parse};
 
-use super::{Bench, PATIENT, REDIRECT, SHOT, STOLEN};
-use crate::steer::{bpf, foreign, maps, AttachOptions, ForeignBytes, Heartbeat};
+use super::{Bench, PATIENT, REDIRECT, SHOT, STOLEN, XDP_PASS};
+use crate::steer::{bpf, foreign, maps, AttachOptions, ForeignBytes, Heartbeat, Wanted};
 
 const PHONE: &str = "192.0.2.1";
 const PHONE6: &str = "2001:db8:1:2::1";
@@ -228,5 +228,33 @@ fn a_marked_flow_of_an_engine_that_may_only_be_late_is_neither_reset_nor_passed(
         silent_for(tenths);
         let (verdict, out) = run(4000);
         assert!(verdict == REDIRECT && reset(&out), "{tenths}");
+    }
+}
+
+#[test]
+fn an_engine_that_listens_gets_copies_of_handshakes_and_everything_stays_on_the_copper_wire() {
+    let links: [fn(Packet) -> Packet; 3] = [|p| p, |p| p.vlan(7), |p| p.service_vlan(5).vlan(9)];
+    for phone in [PHONE, PHONE6] {
+        for link in links {
+            let Some(bench) = Bench::new(&PATIENT) else { return };
+            bench.heartbeat.claim().unwrap();
+            bench.wire.page().mode.store(Wanted::Handshakes as u32, Relaxed);
+            let segment = |up: bool, flags: Flags, bytes: usize| {
+                let ports = if up { (40_000, 443) } else { (443, 40_000) };
+                frame(phone, up, link).tcp(ports.0, ports.1).flags(flags).payload(&vec![7; bytes]).build()
+            };
+            let (syn, ack) = (Flags::SYN, Flags::ACK);
+            let data = [segment(false, ack, 1000), segment(true, ack, 10), segment(false, ack, 0)];
+            let handshake = [segment(true, syn, 0), segment(false, syn | ack, 0), segment(true, ack, 0)];
+            let mut got = Vec::new();
+            for f in data.iter().chain(&handshake).chain(&data) {
+                let side = usize::from(parse(f).unwrap().ports(f) == Some((443, 40_000)));
+                assert_eq!(bpf::test_run(&bench.packet[side].tc, f).unwrap().0, REDIRECT);
+                assert_eq!(bpf::test_run(&bench.xdp[side].xdp.as_ref().unwrap().prog, f).unwrap().0, XDP_PASS);
+                assert_eq!(bpf::test_run(&bench.tap, &[&[0; 14][..], f].concat()).unwrap().0, 0);
+                bench.wire.glimpses.read(9, |_, bytes| got.push(bytes.to_vec()));
+            }
+            assert_eq!(got, handshake, "{phone}");
+        }
     }
 }
