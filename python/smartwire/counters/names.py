@@ -115,6 +115,8 @@ METRICS: dict[str, Metric] = {
     "queue_dropped": counter("frames", "Frames that found no room in a queue between threads"),
     "copper_frames": counter("frames", "Frames forwarded by the copper wire in the kernel", kept=True),
     "copper_bytes": counter("bytes", "Bytes forwarded by the copper wire in the kernel", kept=True),
+    "copper_down_bytes": counter("bytes", "Of these, towards the subscribers"),
+    "copper_up_bytes": counter("bytes", "Of these, from the subscribers"),
     "copper_resets": counter("segments", "Segments answered with resets for a dead engine", kept=True),
     "claimed_frames": counter("frames", "Frames handed to the engine by the kernel", kept=True),
     "oversize_frames": counter("frames", "Frames too long for the other port", kept=True),
