@@ -196,7 +196,7 @@ def clock(unix_s: int, dated: bool = False) -> str:
     "collect",
     examples=[("smartwire counters collect", "Collect from every wire of this machine, until Ctrl-C")],
     exits={0: "it was told to stop (SIGINT, SIGTERM)", 1: "another process collects already, or it may not write"},
-    see=["counters list", "counters show"],
+    see=["counters list", "counters show", "alarms"],
 )
 @click.option("--step", type=click.IntRange(1, 60), default=10, show_default=True, help="Seconds between two readings.")
 @click.option("--keep", type=DURATION, default="48h", show_default=True, help="How long single readings are kept.")
@@ -205,8 +205,24 @@ def clock(unix_s: int, dated: bool = False) -> str:
 @click.option(
     "--drop-newer", is_flag=True, help="First delete records that are newer than the clock (it was wrong then)."
 )
-def collect(step: int, keep: float, keep_minutes: float, keep_quarters: float, drop_newer: bool) -> None:
-    """Collect the counters of all wires of this machine.
+@click.option(
+    "--reset-rate",
+    type=click.FloatRange(0.1),
+    default=100.0,
+    show_default=True,
+    help="Resets per second of a wire that raise an alarm.",
+)
+@click.option("--bypass-on-reset-rate", is_flag=True, help="Bypass a wire by itself when that alarm is raised.")
+def collect(
+    step: int,
+    keep: float,
+    keep_minutes: float,
+    keep_quarters: float,
+    drop_newer: bool,
+    reset_rate: float,
+    bypass_on_reset_rate: bool,
+) -> None:
+    """Collect the counters of all wires of this machine, and raise alarms.
 
     Stays in the foreground until SIGINT (Ctrl-C) or SIGTERM. Wires may come and go. A full disk, a wire that hangs or
     a clock that is set costs readings and is said; it never ends the collector. Not needed where smartwired runs, which
@@ -218,6 +234,9 @@ def collect(step: int, keep: float, keep_minutes: float, keep_quarters: float, d
     import signal
     import threading
 
+    from smartwire.alarms.catalogue import Settings
+    from smartwire.alarms.journal import Journal, journal_path
+    from smartwire.alarms.watch import Watcher
     from smartwire.counters.collect import Collector
     from smartwire.counters.history import database
     from smartwire.counters.sources import Wires
@@ -231,11 +250,14 @@ def collect(step: int, keep: float, keep_minutes: float, keep_quarters: float, d
     def say(sentence: str) -> None:
         click.echo(f"{time.strftime('%Y-%m-%d %H:%M:%S')}  {sentence}", err=True)
 
-    collector = Collector(database(), [Wires()], retention, say=say, drop_newer=drop_newer)
+    wires = Wires()
+    collector = Collector(database(), [wires], retention, say=say, drop_newer=drop_newer)
+    settings = Settings(reset_rate=reset_rate, bypass_on_reset_rate=bypass_on_reset_rate)
+    watcher = Watcher(wires, Journal(journal_path()), settings, say=say)
     click.echo(f"collecting into {collector.path} every {step} s; Ctrl-C stops")
     sys.stdout.flush()
     try:
-        collector.run(stop)
+        collector.run(stop, watcher)
     finally:
         collector.close()
 

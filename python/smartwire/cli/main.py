@@ -32,6 +32,7 @@ GROUPS: dict[str, dict[str, Entry]] = {
         "flows": Entry("smartwire.cli.look:flows", "The connections that are being optimized"),
         "subscribers": Entry("smartwire.cli.look:subscribers", "Whose connections they are, with rate, RTT and queue"),
         "events": Entry("smartwire.cli.look:events", "What happened to connections, with reasons"),
+        "alarms": Entry("smartwire.cli.alarms:alarms", "What is wrong now, since when, and what to do"),
         "counters": Entry("smartwire.cli.counters:counters", "Counters over time: collect, list, show"),
         "capture": Entry("smartwire.cli.capture:capture", "Write both sides of chosen connections to a pcapng file"),
     },

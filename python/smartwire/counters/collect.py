@@ -110,21 +110,22 @@ class Collector:
     def run(self, stop: threading.Event, then: Callable[[Collector], None] = lambda collector: None) -> None:
         """Ticks until told to stop; `then` is called after each tick."""
         while not stop.wait(self.wait_s()):
-            self.tick()
-            then(self)
+            if self.tick():
+                then(self)
 
-    def tick(self) -> None:
-        """Reads all sources and records them. Raises nothing."""
+    def tick(self) -> bool:
+        """Reads all sources and records them; False where that was done at this time already. Raises nothing."""
         step = self.retention.raw[0]
         stepped = self.look_at_clock()
         # A timer may fire a little early: such a tick belongs to the step that is about to begin.
         ts = int((self.clock.wall() + 0.01 * step) // step) * step
         if ts == self.last_ts and stepped is None:
-            return
+            return False
         self.last_ts = ts
         self.latest = self.read()
         self.health = replace(self.health, stepped_s=stepped)
         self.record(ts, stepped is not None)
+        return True
 
     def look_at_clock(self) -> float | None:
         """By how much the clock was set since the last tick; None if it was not."""

@@ -58,11 +58,12 @@ class WireView:
 
 
 class Wires:
-    """The wires of this machine; pages stay mapped between two looks."""
+    """The wires of this machine; pages stay mapped between two looks, and `views` is what the last one saw."""
 
     def __init__(self) -> None:
         self.pages: dict[tuple[str, str], StatsPage] = {}
         self.paths: dict[tuple[str, tuple[str, ...]], list[str]] = {}
+        self.views: list[WireView] = []
 
     def look(self) -> list[WireView]:
         """All running wires, by name."""
@@ -96,5 +97,6 @@ class Wires:
         return self.paths[key]
 
     def __call__(self) -> list[Reading]:
-        """A look, as a source."""
-        return self.readings(self.look())
+        """A look, as a source; `views` keeps what was seen."""
+        self.views = self.look()
+        return self.readings(self.views)
