@@ -34,6 +34,7 @@ GROUPS: dict[str, dict[str, Entry]] = {
         "events": Entry("smartwire.cli.look:events", "What happened to connections, with reasons"),
         "alarms": Entry("smartwire.cli.alarms:alarms", "What is wrong now, since when, and what to do"),
         "counters": Entry("smartwire.cli.counters:counters", "Counters over time: collect, list, show"),
+        "export": Entry("smartwire.cli.export:export", "Give counters and alarms to Prometheus or SNMP"),
         "capture": Entry("smartwire.cli.capture:capture", "Write both sides of chosen connections to a pcapng file"),
     },
     "Trying and measuring": {

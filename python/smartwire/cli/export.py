@@ -1,0 +1,84 @@
+"""`smartwire export`: counters and alarms for other systems."""
+
+from __future__ import annotations
+
+import re
+import sys
+from typing import Any
+
+import click
+
+from smartwire.cli.page import command
+
+
+@click.group("export", context_settings={"help_option_names": ["-h", "--help"]})
+def export() -> None:
+    """Give counters and alarms to Prometheus or SNMP.
+
+    smartwired does this by itself as it is configured; these commands are for a wire that runs alone. Syslog and traps
+    are options of smartwire counters collect.
+    """
+
+
+class Address(click.ParamType):
+    """An address and a port: 127.0.0.1:9469, [::1]:9469, host:9469; converted to (host, port)."""
+
+    name = "address"
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, int]:
+        """(host, port)."""
+        if isinstance(value, tuple):
+            return value
+        match = re.fullmatch(r"(?:\[([0-9A-Fa-f:.%\w]+)\]|([^:\s]+))(?::(\d{1,5}))?", value)
+        port = int(match[3]) if match and match[3] else self.port
+        if not match or not 0 < port < 65536:
+            self.fail(f"{value!r} is not an address: write it like 192.0.2.1:{self.port} or [2001:db8::1].", param, ctx)
+        return match[1] or match[2], port
+
+
+@command(
+    "prometheus",
+    examples=[
+        ("smartwire export prometheus", "Serve http://127.0.0.1:9469/metrics until Ctrl-C"),
+        ("smartwire export prometheus --listen [::]:9469", "For a Prometheus elsewhere (mind who can reach it)"),
+        ("smartwire export prometheus --once > /var/lib/prometheus/node-exporter/smartwire.prom",
+         "For node_exporter's text files"),
+    ],
+    exits={1: "the address cannot be listened on"},
+    see=["counters show", "alarms"],
+)  # fmt: skip
+@click.option(
+    "--listen", type=Address(9469), default="127.0.0.1:9469", show_default=True, help="Where to answer, over HTTP."
+)
+@click.option("--once", is_flag=True, help="Print the metrics once, and serve nothing.")
+def prometheus(listen: tuple[str, int], once: bool) -> None:
+    """Serve the counters of all wires, and the alarms, to Prometheus.
+
+    Stays in the foreground until SIGINT (Ctrl-C) or SIGTERM. Counters are read at each scrape. A dashboard for Grafana
+    is in share/grafana/smartwire.json.
+    """
+    import signal
+    import threading
+
+    from smartwire.north import prometheus as north
+
+    if once:
+        sys.stdout.write(north.exposition())
+        return
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    server, thread = north.serve(*listen)
+    host = f"[{listen[0]}]" if ":" in listen[0] else listen[0]
+    click.echo(f"http://{host}:{listen[1]}/metrics; Ctrl-C stops")
+    sys.stdout.flush()
+    stop.wait()
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+export.add_command(prometheus)
