@@ -14,6 +14,19 @@ LONG = ("int64", "uint64", "decimal64")
 """Types whose values are strings in JSON (RFC 7951, section 6.1)."""
 
 
+def only(config: Config, path: Path) -> Config:
+    """The configuration with nothing in it but what is at `path`."""
+    if not path:
+        return config
+    here = config.get(path)
+    _, entry = config.schema.locate(path)
+    if here is None or (entry and not isinstance(here, dict)):
+        return Config(config.schema)
+    for step in reversed(path):
+        here = {step: here}
+    return Config(config.schema, here, config.inactive, config.notes)
+
+
 def to_raw(config: Config, mask: bool = False) -> dict[str, Any]:
     """The active configuration as an RFC 7951 document."""
     return _raw_body(config.schema.root, config.active().values, mask)

@@ -18,7 +18,7 @@ from smartwire.errors import NotThere
 Values = dict[str, Any]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Config:
     """A configuration."""
 
@@ -28,6 +28,14 @@ class Config:
     """Paths of what is deactivated, with all below it."""
     notes: Mapping[Path, str] = field(default_factory=dict)
     """Comments by path."""
+
+    def __eq__(self, other: object) -> bool:
+        """The same values, in the same order where that counts, and the same marks."""
+        if self is other:
+            return True
+        if not isinstance(other, Config) or self.inactive != other.inactive or self.notes != other.notes:
+            return False
+        return same(self.schema.root, self.values, other.values)
 
     def __hash__(self) -> int:
         """By identity: values are big."""
@@ -197,6 +205,28 @@ class Config:
 
         off = frozenset(q for p in self.inactive if (q := moved(p)) is not None)
         return {"inactive": off, "notes": {q: t for p, t in self.notes.items() if (q := moved(p)) is not None}}
+
+
+def same(node: Node | None, a: Any, b: Any, entry: bool = True) -> bool:
+    """True if what stands at a node is the same on both sides; the order of entries counts where it is the operator's.
+
+    Args:
+        node: the node; None for what no schema knows.
+        a: one side.
+        b: the other.
+        entry: False if `a` and `b` are all entries of a list by key, not one of them.
+    """
+    if a is b:
+        return True
+    if not (isinstance(a, dict) and isinstance(b, dict)):
+        return type(a) is type(b) and a == b
+    if a.keys() != b.keys():
+        return False
+    if not entry:
+        ordered = node is not None and node.ordered_by_user
+        return not (ordered and list(a) != list(b)) and all(same(node, a[k], b[k]) for k in a)
+    below = node.children if node else {}
+    return all(same(c := below.get(k), a[k], b[k], c is None or c.kind != "list") for k in a)
 
 
 def _below(path: Path, top: Path) -> bool:
