@@ -225,6 +225,7 @@ impl Traffic {
         report: &mut Report,
     ) {
         let bytes = &host.frames.bytes(frame)[usize::from(off)..][..usize::from(len)];
+        report.digest(now, port.0, bytes);
         let parsed = parse(bytes).ok().filter(|l| csum::verify(bytes, l));
         let Some((layers, tcp)) = parsed.and_then(|l| Some((l, Tcp::new(bytes, &l)?))) else {
             report.damaged += 1;
