@@ -6,6 +6,7 @@ use crate::admit::{Agreed, Handshakes, HsSegment, Step};
 use crate::api::{Command, Event, EventKind, FlowKey, Io, Now, Rx, Side, SubscriberKey, Target};
 use crate::config::{Config, ConfigError};
 use crate::events::Events;
+use crate::flow::actives::Actives;
 use crate::flow::dead::Dead;
 use crate::flow::parsed::{self, Parsed, Segment, What};
 use crate::flow::paths::{Answers, Paths};
@@ -43,7 +44,7 @@ pub struct Engine {
     sh: Shared,
     /// All optimized flows, and beside those that have something outstanding their active state.
     records: Slab<Record>,
-    actives: Slab<Active>,
+    actives: Actives,
     hasher: Hasher,
     scope_seed: u64,
     index: Table,
@@ -120,7 +121,7 @@ impl Engine {
         let paths = cfg.max_flows.saturating_mul(2).min(cfg.max_subscribers.saturating_mul(2).saturating_add(1 << 16));
         Ok(Engine {
             records: Slab::new(cfg.max_flows),
-            actives: Slab::new(cfg.max_active),
+            actives: Actives::new(cfg.max_active),
             hasher: Hasher::new(seed),
             scope_seed: seed ^ 0x7363_6f70,
             index: Table::new(cfg.max_flows),
@@ -248,7 +249,7 @@ impl Engine {
         for parsed in batch.iter_mut().filter(|parsed| parsed.flow.is_some()) {
             parsed.flow = self.find(parsed.hash, &parsed.key);
             if let Some(rec) = parsed.flow.and_then(|id| self.records.get(id)) {
-                self.actives.prefetch(rec.active);
+                self.actives.prefetch(rec.active, parsed.stream());
                 self.sh.subs.prefetch(rec.sub);
             }
         }

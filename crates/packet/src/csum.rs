@@ -6,7 +6,7 @@
 pub mod avx2;
 mod verify;
 
-pub use avx2::{prefetch_read, prefetch_slice};
+pub use avx2::{prefetch_front, prefetch_read, prefetch_slice};
 pub(crate) use verify::{outer_udp_sum, pseudo_sum};
 pub use verify::{fill_l4, verify, verify_ip, verify_l4, verify_outer_udp};
 

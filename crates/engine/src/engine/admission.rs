@@ -165,7 +165,7 @@ impl Engine {
             }
             tx
         });
-        rec.freeze(&Active::new(NONE, rx, tx, now));
+        rec.freeze(&rx, &tx);
         let Ok(id) = self.records.insert(rec) else { unreachable!("not full") };
         if self.index.insert(parsed.hash, id).is_err() {
             self.records.remove(id);

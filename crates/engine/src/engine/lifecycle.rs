@@ -14,7 +14,7 @@ impl Engine {
         if rec.active != NONE {
             return Some(rec.active);
         }
-        let handle = self.actives.insert(rec.thaw(id, now)).ok()?;
+        let handle = self.actives.thaw(id, rec, now)?;
         rec.active = handle;
         Some(handle)
     }
@@ -70,13 +70,14 @@ impl Engine {
     fn freeze(&mut self, now: Now, handle: u32) {
         let Some(act) = self.actives.get(handle) else { return };
         let rec = &mut self.records[act.flow];
-        rec.freeze(act);
+        debug_assert!(act.is_idle());
+        rec.freeze(&act.rx, &act.tx);
         rec.active = NONE;
         self.active_wheel.cancel(handle);
         let mut promised = act.promised;
         self.sh.promise(&mut promised, 0);
         self.sh.subs.leave(now, rec.sub, handle);
-        self.actives.discard(handle);
+        self.actives.free(handle);
     }
 
     /// Serves the flows of a subscriber in turn, as far as its budget goes. The caller sets the timer of `own`.
@@ -172,7 +173,7 @@ impl Engine {
 
     /// A flow ends: everything that it holds is given back.
     pub(super) fn finish<I: Io>(&mut self, now: Now, handle: u32, fate: Fate, io: &mut I) {
-        let Some(mut act) = self.actives.remove(handle) else { return };
+        let Some(act) = self.actives.get_mut(handle) else { return };
         let id = act.flow;
         let sh = &mut self.sh;
         for s in 0..2 {
@@ -185,6 +186,7 @@ impl Engine {
         self.active_wheel.cancel(handle);
         sh.subs.leave(now, self.records[id].sub, handle);
         self.records[id].active = NONE;
+        self.actives.free(handle);
         self.end(now, id, fate, io);
     }
 

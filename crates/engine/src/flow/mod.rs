@@ -9,12 +9,13 @@
 //!   timers    what is due without a packet
 //!   icmp      path MTU
 //!   dead      what the other end still had under way when one reset the connection
-//!   record    the memory of a flow, idle and active
+//!   record    the memory of a flow, idle and active; actives: where the second kind is
 //! ```
 //!
 //! Everywhere, stream `s` is the one that runs from side `s` (0 access, 1 core): `rx[s]` faces its source and `tx[s]` the
 //! other side. A packet towards side `t` carries bytes of stream `1 - t` and acknowledges stream `t`.
 
+pub(crate) mod actives;
 pub(crate) mod close;
 pub(crate) mod compose;
 pub(crate) mod custody;

@@ -95,6 +95,12 @@ impl Parsed {
         matches!(self.what, What::Segment | What::Fragment) && (self.key.access_port | self.key.core_port) != 0
     }
 
+    /// The stream that it is likely to be about: with payload its own, else the one that it acknowledges.
+    pub(crate) fn stream(&self) -> usize {
+        let side = self.rx.port.side();
+        if self.layers.end > self.layers.data { side as usize } else { side.other() as usize }
+    }
+
     /// The TCP fields; `None` unless it is a whole segment.
     pub(crate) fn segment(&self, bytes: &[u8]) -> Option<Segment> {
         let tcp = Tcp::new(bytes, &self.layers)?;

@@ -1,5 +1,7 @@
 //! What a flow costs while nothing is outstanding, and what it has beside that while something is.
 
+use smartwire_packet::csum::prefetch_front;
+
 use crate::api::{FlowKey, Now, Side};
 use crate::recv::{FrozenReceiver, Receiver, RecvParams};
 use crate::reason::StopReason;
@@ -98,36 +100,37 @@ pub(crate) struct Draining {
 
 /// What a flow needs while something is outstanding. Stream `s` runs from side `s`: `rx[s]` receives it there, `tx[s]`
 /// sends it on to the other side.
-#[derive(Clone, Debug)]
+#[derive(Debug, Default)]
+#[repr(C)]
 pub(crate) struct Active {
-    /// Handle of the record.
+    /// Handle of the record, or [`NONE`] in a place that is free.
     pub flow: u32,
-    pub rx: [Receiver; 2],
-    pub tx: [Sender; 2],
-    pub wl: [WindowFrom; 2],
-    /// Paces the stream towards the core; the other one is paced with its subscriber's.
-    pub pacer: Pacer,
-    pub pace_at: Option<Now>,
-    pub oneway: OneWay,
-    pub draining: Option<Draining>,
-    /// A reset is owed to that side, once custody towards it is delivered or at this time.
-    pub reset_to: [Option<Now>; 2],
-    /// When the stream's receiver last acknowledged something, or custody began.
-    pub progress: [Now; 2],
     /// For which return of its subscriber it was woken from its silence last, ms.
     pub woken: u32,
-    /// When the custody book was last written.
-    pub marked_at: Now,
-    /// Where the receivers of both streams are to be reset, as it stands there.
-    pub marked_to: [Off; 2],
+    /// The custody book has no place for it: nothing may be acknowledged early.
+    pub no_book: bool,
+    pub last: Now,
     /// The timer's deadline in the wheel.
     pub armed: Option<Now>,
     /// Window promised to both senders beyond what is stored, as it stands in the gauge; custody likewise.
     pub promised: u64,
     pub custody: u64,
-    pub last: Now,
-    /// The custody book has no place for it: nothing may be acknowledged early.
-    pub no_book: bool,
+    /// When the stream's receiver last acknowledged something, or custody began.
+    pub progress: [Now; 2],
+    /// When the custody book was last written.
+    pub marked_at: Now,
+    /// Where the receivers of both streams are to be reset, as it stands there.
+    pub marked_to: [Off; 2],
+    pub wl: [WindowFrom; 2],
+    pub pace_at: Option<Now>,
+    pub draining: Option<Draining>,
+    /// A reset is owed to that side, once custody towards it is delivered or at this time.
+    pub reset_to: [Option<Now>; 2],
+    pub oneway: OneWay,
+    pub rx: [Receiver; 2],
+    pub tx: [Sender; 2],
+    /// Paces the stream towards the core; the other one is paced with its subscriber's.
+    pub pacer: Pacer,
 }
 
 impl Record {
@@ -197,21 +200,11 @@ impl Record {
         }
     }
 
-    /// The active state of a flow that was idle.
-    pub(crate) fn thaw(&self, flow: u32, now: Now) -> Active {
-        let rx = |s: usize| Receiver::thaw(&self.recv_params(s), &self.rx[s], now);
-        let tx = |s: usize| Sender::thaw(&self.send_params(s), &self.tx[s].widen(self.rx[s].rcv_nxt), now);
-        // Written out: `map` over an array moves these large values several times.
-        let (rx, tx) = ([rx(0), rx(1)], [tx(0), tx(1)]);
-        Active::new(flow, rx, tx, now)
-    }
-
     /// Keeps what matters of a flow that is idle.
-    pub(crate) fn freeze(&mut self, active: &Active) {
-        debug_assert!(active.is_idle());
+    pub(crate) fn freeze(&mut self, rx: &[Receiver; 2], tx: &[Sender; 2]) {
         for s in 0..2 {
-            self.rx[s] = active.rx[s].freeze();
-            self.tx[s] = SlimSender::from(&active.tx[s].freeze());
+            self.rx[s] = rx[s].freeze();
+            self.tx[s] = SlimSender::from(&tx[s].freeze());
         }
     }
 
@@ -252,28 +245,49 @@ impl SlimSender {
 }
 
 impl Active {
-    /// State around two streams that stand still.
-    pub(crate) fn new(flow: u32, rx: [Receiver; 2], tx: [Sender; 2], now: Now) -> Active {
-        Active {
+    /// Becomes the active state of an idle flow. Every field is named, so that none stays what it was for another flow.
+    pub(crate) fn thaw(&mut self, id: u32, rec: &Record, now: Now) {
+        let Active {
             flow,
-            wl: [0, 1].map(|s: usize| WindowFrom { seq: rx[1 - s].rcv_nxt(), ack: tx[s].una() }),
+            woken,
+            no_book,
+            last,
+            armed,
+            promised,
+            custody,
+            progress,
+            marked_at,
+            marked_to,
+            wl,
+            pace_at,
+            draining,
+            reset_to,
+            oneway,
+            pacer,
             rx,
             tx,
-            pacer: Pacer::default(),
-            pace_at: None,
-            oneway: OneWay::default(),
-            draining: None,
-            reset_to: [None; 2],
-            progress: [now; 2],
-            woken: 0,
-            marked_at: Now(0),
-            marked_to: [0; 2],
-            armed: None,
-            promised: 0,
-            custody: 0,
-            last: now,
-            no_book: false,
+        } = self;
+        for s in 0..2 {
+            rx[s].thaw(&rec.recv_params(s), &rec.rx[s], now);
+            tx[s].thaw(&rec.send_params(s), &rec.tx[s].widen(rec.rx[s].rcv_nxt), now);
         }
+        *wl = [0, 1].map(|s: usize| WindowFrom { seq: rec.rx[1 - s].rcv_nxt, ack: rec.rx[s].rcv_nxt });
+        (*flow, *woken, *no_book) = (id, 0, false);
+        (*last, *armed, *promised, *custody) = (now, None, 0, 0);
+        (*progress, *marked_at, *marked_to) = ([now; 2], Now(0), [0; 2]);
+        (*pace_at, *draining, *reset_to) = (None, None, [None; 2]);
+        *oneway = OneWay::default();
+        *pacer = Pacer::default();
+    }
+
+    /// Asks for what a segment of stream `s`, or an acknowledgement of it, will need: all of that stream, and of the other
+    /// where it stands.
+    pub(crate) fn prefetch(&self, s: usize) {
+        prefetch_front(self, std::mem::offset_of!(Active, rx));
+        self.rx[0].prefetch();
+        self.rx[1].prefetch();
+        self.tx[s].prefetch();
+        self.tx[1 - s].prefetch_still();
     }
 
     /// Nothing is outstanding in either direction: the record alone will do.

@@ -23,15 +23,14 @@ impl Receiver {
         }
     }
 
-    /// A receiver as [`Receiver::freeze`] left it, at time `now`.
-    pub fn thaw(params: &RecvParams, frozen: &FrozenReceiver, now: Now) -> Receiver {
+    /// Becomes the receiver that [`Receiver::freeze`] left, at time `now`.
+    pub fn thaw(&mut self, params: &RecvParams, frozen: &FrozenReceiver, now: Now) {
         let right = frozen.rcv_nxt + u64::from(frozen.window);
-        let mut r = Receiver::new(params, now, frozen.rcv_nxt, frozen.rcv_nxt, right, frozen.ts_recent);
-        r.ts_recent_at = Now(u64::from(frozen.ts_recent_s) * NS);
-        r.ts_out = frozen.ts_out;
-        r.fin = (frozen.flags & FIN != 0).then(|| frozen.rcv_nxt - 1);
-        r.ece = frozen.flags & ECE != 0;
-        r.quick = frozen.quick;
-        r
+        self.begin(params, now, frozen.rcv_nxt, frozen.rcv_nxt, right, frozen.ts_recent);
+        self.ts_recent_at = Now(u64::from(frozen.ts_recent_s) * NS);
+        self.ts_out = frozen.ts_out;
+        self.fin = (frozen.flags & FIN != 0).then(|| frozen.rcv_nxt - 1);
+        self.ece = frozen.flags & ECE != 0;
+        self.quick = frozen.quick;
     }
 }

@@ -21,12 +21,17 @@ pub(super) struct Mark {
 /// A short list of marks in order of offset. When it is full, neighbours are joined: the later arrival and the older
 /// timestamp of the two make the round trip seem longer, never shorter.
 #[derive(Clone, Copy, Debug, Default)]
+#[repr(C)]
 pub(super) struct Marks {
-    list: [Mark; SIZE],
     count: usize,
+    list: [Mark; SIZE],
 }
 
 impl Marks {
+    pub fn clear(&mut self) {
+        self.count = 0;
+    }
+
     pub fn push(&mut self, mark: Mark) {
         if self.count == SIZE {
             for i in 0..SIZE / 2 {

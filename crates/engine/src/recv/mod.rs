@@ -27,6 +27,7 @@ pub use types::{AckFields, FrozenReceiver, Onward, Part, RecvParams, Refusal, Rs
 use crate::api::{FrameId, Now};
 use crate::send::{Full, Seg};
 use crate::seq::Off;
+use smartwire_packet::csum::prefetch_front;
 use marks::Marks;
 use pool::Held;
 use sack::Blocks;
@@ -40,36 +41,37 @@ const MOST_SMALL: u32 = 536;
 /// Least time between two answers to segments that are not acceptable (RFC 5961 section 7; Linux: 500 ms).
 const INVALID_NS: u64 = 500_000_000;
 
-/// The receiver of one stream.
-#[derive(Clone, Debug)]
+/// The receiver of one stream. First what every segment needs; the rest begins with the marks.
+#[derive(Debug, Default)]
+#[repr(C)]
 pub struct Receiver {
-    params: RecvParams,
     rcv_nxt: Off,
     told_ack: Off,
     told_right: Off,
-    /// Offset of the FIN, once it is in order.
-    fin: Option<Off>,
-    held: Held,
-    blocks: Blocks,
-    /// Received twice and not reported yet.
-    dsack: Option<(Off, Off)>,
-    ts_recent: u32,
-    ts_recent_at: Now,
-    ts_out: u32,
-    marks: Marks,
+    params: RecvParams,
     /// ECN-Echo, until CWR (RFC 3168 section 6.1.3), and whether the last data segment was marked.
     ece: bool,
     ce: bool,
     /// An acknowledgement must leave even if it says nothing new.
     urgent: bool,
-    /// Until when news may wait for company.
-    delayed: Option<Now>,
+    quick: u8,
     /// Largest payload seen of X: what "full segment" means, since X may be held to less than Y takes.
     full: u32,
-    quick: u8,
+    ts_recent: u32,
+    ts_out: u32,
+    ts_recent_at: Now,
     /// When told_ack last moved a step where custody is more than half full.
     step_at: Now,
+    /// Until when news may wait for company.
+    delayed: Option<Now>,
+    /// Offset of the FIN, once it is in order.
+    fin: Option<Off>,
+    held: Held,
     draining: Option<Now>,
+    /// Received twice and not reported yet.
+    dsack: Option<(Off, Off)>,
+    marks: Marks,
+    blocks: Blocks,
     /// When a segment that is not acceptable was last answered.
     answered: Option<Now>,
 }
@@ -78,30 +80,50 @@ impl Receiver {
     /// A receiver that expects `rcv_nxt` next. `told_ack` and `told_right` are what X has been told so far by Y's own
     /// packets, `ts` the TSval of X's last segment.
     pub fn new(params: &RecvParams, now: Now, rcv_nxt: Off, told_ack: Off, told_right: Off, ts: u32) -> Receiver {
-        let params = RecvParams { shift: params.shift.min(14), mss: params.mss.max(1), ..*params };
-        Receiver {
-            params,
+        let mut r = Receiver::default();
+        r.begin(params, now, rcv_nxt, told_ack, told_right, ts);
+        r
+    }
+
+    /// Becomes what [`Receiver::new`] would make, where it is. Every field is named, so that none stays what it was.
+    fn begin(&mut self, p: &RecvParams, now: Now, nxt: Off, told: Off, right: Off, ts: u32) {
+        let Receiver {
             rcv_nxt,
             told_ack,
-            told_right: told_right.max(told_ack),
-            fin: None,
-            held: Held::new(),
-            blocks: Blocks::default(),
-            dsack: None,
-            ts_recent: ts,
-            ts_recent_at: now,
-            ts_out: ts,
-            marks: Marks::default(),
-            ece: false,
-            ce: false,
-            urgent: false,
-            delayed: None,
-            full: MOST_SMALL.min(u32::from(params.mss)),
-            quick: QUICK,
-            step_at: now,
-            draining: None,
-            answered: None,
-        }
+            told_right,
+            params,
+            ece,
+            ce,
+            urgent,
+            quick,
+            full,
+            ts_recent,
+            ts_out,
+            ts_recent_at,
+            step_at,
+            delayed,
+            fin,
+            held,
+            draining,
+            dsack,
+            marks,
+            blocks,
+            answered,
+        } = self;
+        *params = RecvParams { shift: p.shift.min(14), mss: p.mss.max(1), ..*p };
+        (*rcv_nxt, *told_ack, *told_right) = (nxt, told, right.max(told));
+        (*ece, *ce, *urgent, *quick) = (false, false, false, QUICK);
+        *full = MOST_SMALL.min(u32::from(params.mss));
+        (*ts_recent, *ts_out, *ts_recent_at, *step_at) = (ts, ts, now, now);
+        (*delayed, *fin, *draining, *dsack, *answered) = (None, None, None, None, None);
+        *held = Held::new();
+        marks.clear();
+        blocks.clear();
+    }
+
+    /// Asks for what an ordinary segment needs.
+    pub(crate) fn prefetch(&self) {
+        prefetch_front(self, std::mem::offset_of!(Receiver, marks) + 64);
     }
 
     /// Y's own packet passes to X untouched (handshake tail): X was told this much by it.
@@ -181,7 +203,7 @@ impl Receiver {
         while let Some(seg) = self.held.pop_first(pool) {
             freed(seg.frame);
         }
-        self.blocks = Blocks::default();
+        self.blocks.clear();
     }
 
     /// From now on told_ack follows Y's own acknowledgements and the window Y's own edge (tcp.md 2.6).

@@ -85,6 +85,12 @@ pub(super) struct Held {
     pub count: u32,
 }
 
+impl Default for Held {
+    fn default() -> Held {
+        Held::new()
+    }
+}
+
 impl Held {
     pub fn new() -> Held {
         Held { head: NONE, tail: NONE, bytes: 0, count: 0 }

@@ -4,12 +4,17 @@ use crate::seq::Off;
 
 /// Up to four runs of what is held out of order. A run that fell off the end may be missing a while: SACK is advice.
 #[derive(Clone, Copy, Debug, Default)]
+#[repr(C)]
 pub(super) struct Blocks {
-    list: [(Off, Off); 4],
     count: usize,
+    list: [(Off, Off); 4],
 }
 
 impl Blocks {
+    pub fn clear(&mut self) {
+        self.count = 0;
+    }
+
     pub fn iter(&self) -> impl Iterator<Item = (Off, Off)> + '_ {
         self.list[..self.count].iter().copied()
     }

@@ -4,7 +4,7 @@ use crate::send::Seg;
 use crate::seq::Off;
 
 /// What the handshake settled about the path from X.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RecvParams {
     /// SACK was negotiated.
     pub sack: bool,

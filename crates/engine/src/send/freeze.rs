@@ -24,14 +24,13 @@ impl Sender {
         }
     }
 
-    /// A sender as [`Sender::freeze`] left it, at time `now`.
-    pub fn thaw(params: &SenderParams, frozen: &FrozenSender, now: Now) -> Sender {
-        let mut s = Sender::new(params, frozen.una, frozen.una + u64::from(frozen.window));
+    /// Becomes the sender that [`Sender::freeze`] left, at time `now`.
+    pub fn thaw(&mut self, params: &SenderParams, frozen: &FrozenSender, now: Now) {
+        *self = Sender::new(params, frozen.una, frozen.una + u64::from(frozen.window));
         let ns = |us: u32| u64::from(us) * 1000;
-        s.rtt.seed(ns(frozen.srtt_us), ns(frozen.min_rtt_us), now);
-        s.rack.learn(ns(frozen.reordering_us));
-        s.cc.cwnd = frozen.cwnd.max(1);
-        s.cc.ssthresh = frozen.ssthresh;
-        s
+        self.rtt.seed(ns(frozen.srtt_us), ns(frozen.min_rtt_us), now);
+        self.rack.learn(ns(frozen.reordering_us));
+        self.cc.cwnd = frozen.cwnd.max(1);
+        self.cc.ssthresh = frozen.ssthresh;
     }
 }

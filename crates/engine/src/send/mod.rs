@@ -32,6 +32,7 @@ pub use types::{
 
 use crate::api::{FrameId, Now};
 use crate::seq::Off;
+use smartwire_packet::csum::prefetch_front;
 use blame::Blame;
 use cubic::{Cubic, Saved};
 use newreno::NewReno;
@@ -42,29 +43,44 @@ use rack::Rack;
 use rate::Rate;
 use rtt::Rtt;
 
-/// The sender of one stream.
+/// The sender of one stream. First where it stands, then what every segment and acknowledgement needs, from `blame_from`
+/// on what a loss does.
 #[derive(Clone, Debug)]
+#[repr(C)]
 pub struct Sender {
-    params: SenderParams,
-    q: Queue,
     una: Off,
     nxt: Off,
     end: Off,
     right: Off,
-    rtt: Rtt,
-    rate: Rate,
-    rack: Rack,
-    reno: NewReno,
-    probe: Probe,
-    cc: Cubic,
-    prr: Prr,
-    blame: Blame,
+    params: SenderParams,
     /// Between the detection of a loss and the acknowledgement of all that was sent by then, or by the last cut.
     recovering: bool,
+    cwr: bool,
+    /// First flight after the start or after idleness: segments that may still join it; nothing of it delivered yet.
+    first_left: u8,
+    first_open: bool,
+    /// Within one call: bytes found lost, whether blame may follow, and what a duplicate ACK without SACK stands for.
+    blamed: bool,
+    lost_found: u32,
+    dup_bytes: u32,
+    q: Queue,
+    rack: Rack,
+    probe: Probe,
+    rtt: Rtt,
+    rate: Rate,
+    cc: Cubic,
+    prr: Prr,
     recover: Off,
+    last_new: Option<Now>,
+    last_xmit: Now,
+    /// Highest flight of this round and the one before, bytes.
+    peak: u32,
+    peak_before: u32,
+    reno: NewReno,
+    blame: Blame,
+    blame_from: Off,
     /// When the window was last cut: a loss among what was sent before is part of the same congestion.
     last_cut: Now,
-    blame_from: Off,
     /// What undoes the cut of this recovery, and the bytes resent in it that no DSACK has covered yet.
     saved: Option<Saved>,
     undo_left: u32,
@@ -72,22 +88,15 @@ pub struct Sender {
     retx_stamp: Option<u32>,
     /// Answered an ECN-Echo; the next one counts once una has passed this.
     ecn_until: Off,
-    cwr: bool,
     /// SACK blocks of the last ACK that had any.
     sack_seen: [(Off, Off); 4],
-    /// Highest flight of this round and the one before, bytes.
-    peak: u32,
-    peak_before: u32,
-    /// First flight after the start or after idleness: segments that may still join it; nothing of it delivered yet.
-    first_left: u8,
-    first_open: bool,
-    last_new: Option<Now>,
-    last_xmit: Now,
     resent_segs: u64,
-    /// Within one call: bytes found lost, whether blame may follow, and what a duplicate ACK without SACK stands for.
-    lost_found: u32,
-    blamed: bool,
-    dup_bytes: u32,
+}
+
+impl Default for Sender {
+    fn default() -> Sender {
+        Sender::new(&SenderParams::default(), 0, 0)
+    }
 }
 
 impl Sender {
@@ -131,6 +140,16 @@ impl Sender {
             blamed: false,
             dup_bytes: 0,
         }
+    }
+
+    /// Asks for all that a segment or an acknowledgement needs.
+    pub(crate) fn prefetch(&self) {
+        prefetch_front(self, std::mem::offset_of!(Sender, blame_from));
+    }
+
+    /// The same for a stream that stands still.
+    pub(crate) fn prefetch_still(&self) {
+        prefetch_front(self, 128);
     }
 
     /// Takes the next segment in order; `seg.start` must be [`Sender::end`]. [`Full`]: the pool is empty, nothing was

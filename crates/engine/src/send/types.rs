@@ -48,7 +48,7 @@ impl Seg {
 pub struct Full;
 
 /// What the handshake settled about the path towards Y.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SenderParams {
     /// Largest payload of a segment that Y accepts, timestamps subtracted, bytes.
     pub mss: u16,

@@ -16,16 +16,22 @@ pub fn sum(bytes: &[u8]) -> Option<u16> {
 /// Asks the processor to load `t` into its caches. Only a hint: nothing is read.
 #[inline(always)]
 pub fn prefetch_read<T>(t: &T) {
+    prefetch_front(t, size_of::<T>());
+}
+
+/// The same for the first `bytes` of `t`.
+#[inline(always)]
+pub fn prefetch_front<T>(t: &T, bytes: usize) {
     #[cfg(target_arch = "x86_64")]
     {
         use std::arch::x86_64::{_mm_prefetch, _MM_HINT_T0};
         let at = std::ptr::from_ref(t).cast::<i8>();
-        for offset in (0..size_of::<T>()).step_by(64) {
+        for offset in (0..bytes.min(size_of::<T>())).step_by(64) {
             // SAFETY: a prefetch never faults, whatever the address, and SSE is part of x86_64.
             unsafe { _mm_prefetch::<_MM_HINT_T0>(at.wrapping_add(offset)) }
         }
     }
-    let _ = t;
+    let _ = (t, bytes);
 }
 
 /// Asks the processor to load `slice[index]` into its caches; nothing if there is no such element.

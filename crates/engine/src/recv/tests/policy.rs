@@ -139,7 +139,8 @@ fn a_frozen_receiver_thaws_as_it_was() {
     let frozen = b.r.freeze();
     assert!(std::mem::size_of::<FrozenReceiver>() <= 40);
     let later = b.now.after_ns(77 * MS);
-    let mut thawed = Receiver::thaw(&b.r.params, &frozen, later);
+    let mut thawed = Receiver::default();
+    thawed.thaw(&b.r.params, &frozen, later);
     assert_eq!(thawed.freeze(), frozen);
     assert_eq!((thawed.told_ack(), thawed.told_right()), (b.r.told_ack(), b.r.told_right()));
     assert_eq!((thawed.ts_out(), thawed.fin()), (5000, None));
@@ -155,6 +156,7 @@ fn a_receiver_whose_stream_has_ended_thaws_ended() {
     assert!(!b.r.is_idle());
     b.y_has_all();
     b.ack();
-    let thawed = Receiver::thaw(&b.r.params, &b.r.freeze(), b.now);
+    let mut thawed = Receiver::default();
+    thawed.thaw(&b.r.params, &b.r.freeze(), b.now);
     assert_eq!((thawed.fin(), thawed.rcv_nxt()), (Some(11), 12));
 }
