@@ -253,6 +253,14 @@ impl Engine {
                 self.sh.subs.prefetch(rec.sub);
             }
         }
+        for parsed in batch.iter() {
+            let Some(rec) = parsed.flow.and_then(|id| self.records.get(id)) else { continue };
+            self.sh.subs.prefetch_more(rec.sub, rec.active);
+            self.active_wheel.prefetch(rec.active);
+            if let Some(act) = self.actives.get(rec.active) {
+                act.tx[parsed.stream()].prefetch_segments(&self.sh.pool);
+            }
+        }
     }
 
     fn find(&self, hash: u64, key: &FlowKey) -> Option<u32> {

@@ -14,6 +14,7 @@ pub mod config;
 pub mod engine;
 mod events;
 mod flow;
+pub mod pool;
 pub mod reason;
 pub mod recv;
 pub mod send;

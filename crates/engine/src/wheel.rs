@@ -64,6 +64,11 @@ impl Wheel {
         }
     }
 
+    /// Asks for the node of a timer.
+    pub fn prefetch(&self, id: u32) {
+        smartwire_packet::csum::prefetch_slice(&self.nodes, id as usize);
+    }
+
     /// Timers armed.
     pub fn len(&self) -> u32 {
         self.len

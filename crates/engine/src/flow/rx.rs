@@ -142,6 +142,11 @@ impl Flow<'_> {
         } else {
             tx.right()
         };
+        if tx.is_idle() && ack == tx.una() && !s.flags.contains(Flags::ECE) && s.options.sack.blocks().is_empty() {
+            // Most segments of the one direction say nothing about the other.
+            self.act.tx[o].on_still_ack(right);
+            return None;
+        }
         let mut blocks: [(Off, Off); 4] = [(0, 0); 4];
         let mut count = 0;
         for &(left, end) in s.options.sack.blocks() {

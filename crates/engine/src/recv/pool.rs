@@ -1,6 +1,7 @@
 //! Segments that came before their turn: one pool of places that all streams share, one ordered list per stream.
 
 use crate::api::FrameId;
+use crate::pool::Pool;
 use crate::send::Seg;
 use crate::seq::Off;
 
@@ -26,52 +27,34 @@ const EMPTY: Seg = Seg {
     whole: false,
 };
 
+impl Default for Node {
+    fn default() -> Node {
+        Node { seg: EMPTY, next: NONE, prev: NONE }
+    }
+}
+
 /// Places for the out-of-order segments of all streams, allocated once.
 #[derive(Debug)]
-pub struct OooPool {
-    nodes: Vec<Node>,
-    free: u32,
-    free_count: u32,
-}
+pub struct OooPool(Pool<Node>);
 
 impl OooPool {
     /// A pool of `capacity` segments.
     pub fn new(capacity: u32) -> OooPool {
-        let mut nodes = vec![Node { seg: EMPTY, next: NONE, prev: NONE }; capacity as usize];
-        for (i, n) in nodes.iter_mut().enumerate() {
-            n.next = if i + 1 < capacity as usize { i as u32 + 1 } else { NONE };
-        }
-        OooPool { nodes, free: if capacity == 0 { NONE } else { 0 }, free_count: capacity }
+        OooPool(Pool::new(capacity))
     }
     /// Segments that can still be taken.
     pub fn free(&self) -> u32 {
-        self.free_count
+        self.0.free()
     }
     /// Segments in all.
     pub fn capacity(&self) -> u32 {
-        self.nodes.len() as u32
+        self.0.capacity()
     }
-
     fn at(&self, id: u32) -> &Node {
-        &self.nodes[id as usize]
+        &self.0[id]
     }
     fn at_mut(&mut self, id: u32) -> &mut Node {
-        &mut self.nodes[id as usize]
-    }
-    fn take(&mut self) -> Option<u32> {
-        let id = self.free;
-        if id == NONE {
-            return None;
-        }
-        self.free = self.at(id).next;
-        self.free_count -= 1;
-        Some(id)
-    }
-    fn give(&mut self, id: u32) {
-        let free = self.free;
-        self.at_mut(id).next = free;
-        self.free = id;
-        self.free_count += 1;
+        &mut self.0[id]
     }
 }
 
@@ -148,7 +131,7 @@ impl Held {
         let before = self.at_or_before(pool, start);
         let mut id = if before == NONE { self.head } else { before };
         std::iter::from_fn(move || {
-            let node = pool.nodes.get(id as usize)?;
+            let node = pool.0.get(id)?;
             id = node.next;
             Some(node.seg)
         })
@@ -159,7 +142,7 @@ impl Held {
     /// Adds a segment that overlaps none; false if the pool has no place.
     pub fn insert(&mut self, pool: &mut OooPool, seg: &Seg) -> bool {
         let prev = self.at_or_before(pool, seg.start);
-        let Some(id) = pool.take() else { return false };
+        let Some(id) = pool.0.take() else { return false };
         let next = if prev == NONE { self.head } else { pool.at(prev).next };
         *pool.at_mut(id) = Node { seg: *seg, next, prev };
         if prev == NONE {
@@ -204,7 +187,7 @@ impl Held {
     }
 
     fn gone(&mut self, pool: &mut OooPool, id: u32, seg: &Seg) {
-        pool.give(id);
+        pool.0.give(id);
         self.bytes -= u32::from(seg.held);
         self.count -= 1;
     }

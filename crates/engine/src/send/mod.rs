@@ -100,6 +100,12 @@ impl Default for Sender {
 }
 
 impl Sender {
+    /// Y acknowledged again what it had acknowledged of a stream that stands still, with this right edge of its window.
+    pub fn on_still_ack(&mut self, right: Off) {
+        debug_assert!(self.is_idle());
+        self.right = right;
+    }
+
     /// A sender with nothing queued, una = nxt = `una`, that may send up to `right`.
     pub fn new(params: &SenderParams, una: Off, right: Off) -> Sender {
         let mut params = *params;
@@ -145,6 +151,12 @@ impl Sender {
     /// Asks for all that a segment or an acknowledgement needs.
     pub(crate) fn prefetch(&self) {
         prefetch_front(self, std::mem::offset_of!(Sender, blame_from));
+    }
+
+    /// Asks for the first segment that waits for its acknowledgement, and the last one.
+    pub(crate) fn prefetch_segments(&self, pool: &SegPool) {
+        pool.prefetch(self.q.head);
+        pool.prefetch(self.q.tail);
     }
 
     /// The same for a stream that stands still.

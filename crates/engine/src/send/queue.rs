@@ -7,6 +7,7 @@
 
 use super::types::{Full, Seg, SegId};
 use crate::api::{FrameId, Now};
+use crate::pool::Pool;
 use crate::seq::Off;
 
 /// No segment.
@@ -29,6 +30,7 @@ pub(super) const FIRST_FLIGHT: u16 = 256;
 
 /// One segment: 64 bytes, one cache line.
 #[derive(Clone, Copy, Debug)]
+#[repr(align(64))]
 pub(super) struct Node {
     pub start: Off,
     /// Last transmission.
@@ -102,55 +104,41 @@ const EMPTY: Node = Node {
     retx: 0,
 };
 
+impl Default for Node {
+    fn default() -> Node {
+        EMPTY
+    }
+}
+
 /// Blocks for the segments of all streams, allocated once.
 #[derive(Debug)]
-pub struct SegPool {
-    nodes: Vec<Node>,
-    free: u32,
-    free_count: u32,
-}
+pub struct SegPool(Pool<Node>);
 
 impl SegPool {
     /// A pool of `capacity` segments.
     pub fn new(capacity: u32) -> SegPool {
-        let mut nodes = vec![EMPTY; capacity as usize];
-        for (i, n) in nodes.iter_mut().enumerate() {
-            n.next = if i + 1 < capacity as usize { i as u32 + 1 } else { NONE };
-        }
-        SegPool { nodes, free: if capacity == 0 { NONE } else { 0 }, free_count: capacity }
+        SegPool(Pool::new(capacity))
     }
     /// Segments that can still be taken.
     pub fn free(&self) -> u32 {
-        self.free_count
+        self.0.free()
     }
     /// Segments in all.
     pub fn capacity(&self) -> u32 {
-        self.nodes.len() as u32
+        self.0.capacity()
     }
     /// The segment behind a handle that is still valid.
     pub fn seg(&self, id: SegId) -> Seg {
         self.at(id.0).seg()
     }
+    pub(super) fn prefetch(&self, id: u32) {
+        self.0.prefetch(id);
+    }
     pub(super) fn at(&self, id: u32) -> &Node {
-        &self.nodes[id as usize]
+        &self.0[id]
     }
     pub(super) fn at_mut(&mut self, id: u32) -> &mut Node {
-        &mut self.nodes[id as usize]
-    }
-    fn take(&mut self) -> Option<u32> {
-        let id = self.free;
-        if id == NONE {
-            return None;
-        }
-        self.free = self.at(id).next;
-        self.free_count -= 1;
-        Some(id)
-    }
-    fn give(&mut self, id: u32) {
-        let free = self.free;
-        self.at_mut(id).next = free;
-        self.free = id;
-        self.free_count += 1;
+        &mut self.0[id]
     }
 }
 
@@ -201,7 +189,7 @@ impl Queue {
 
     /// Appends a segment, unsent.
     pub fn push(&mut self, pool: &mut SegPool, seg: &Seg) -> Result<(), Full> {
-        let id = pool.take().ok_or(Full)?;
+        let id = pool.0.take().ok_or(Full)?;
         let mut flags = OWNS;
         if seg.fin {
             flags |= FIN;
@@ -251,7 +239,7 @@ impl Queue {
         } else {
             pool.at_mut(n.next).prev = NONE;
         }
-        pool.give(id);
+        pool.0.give(id);
         if n.is(OWNS) {
             self.held -= u32::from(n.held);
         }
@@ -418,7 +406,7 @@ impl Queue {
     /// Cuts a segment that is not SACKed in two, the first of `at` payload bytes; all of them, to leave a FIN alone. Both
     /// keep the state and the place in every list; the frame is released with the second.
     pub fn cut(&mut self, pool: &mut SegPool, id: u32, at: u16) -> Result<(), Full> {
-        let new = pool.take().ok_or(Full)?;
+        let new = pool.0.take().ok_or(Full)?;
         let n = pool.at_mut(id);
         debug_assert!(at > 0 && u32::from(at) < n.seq_len() && !n.is(SACKED));
         let mut second = *n;

@@ -57,6 +57,11 @@ impl Flows {
         Flows { nodes: vec![Node::default(); capacity as usize] }
     }
 
+    /// Asks for what is kept of a flow.
+    pub fn prefetch(&self, flow: u32) {
+        smartwire_packet::csum::prefetch_slice(&self.nodes, flow as usize);
+    }
+
     /// Notes what a flow has in flight; returns what it had before.
     pub fn set_in_flight(&mut self, flow: u32, bytes: u32) -> u32 {
         std::mem::replace(&mut self.nodes[flow as usize].in_flight, bytes)

@@ -160,6 +160,14 @@ impl Subscribers {
         self.records.prefetch(sub);
     }
 
+    /// Asks for what a subscriber's record leads to: its controller, and the place of a flow in its turn.
+    pub fn prefetch_more(&self, sub: u32, flow: u32) {
+        self.flows.prefetch(flow);
+        if let Some(record) = self.records.get(sub) {
+            self.controls.prefetch(record.control);
+        }
+    }
+
     /// A flow of this subscriber begins. `None`: as many subscribers as may be have flows already; don't optimize.
     pub fn open(&mut self, key: SubscriberKey) -> Option<u32> {
         let sub = match self.find(&key) {
