@@ -124,6 +124,62 @@ class Wire:
 def unwire(access: str, core: str) -> bool:
     """Takes everything of Smartwire off two interfaces; False if nothing was there."""
 
+def copper(access: str, core: str) -> bool:
+    """Joins two interfaces by the copper wire alone, as a stopped engine leaves them; True if they were so before."""
+
+class BpfMap:
+    """A BPF map of the proxy; keys and values are bytes, laid out as :mod:`smartwire.proxy.layout` says.
+
+    Args:
+        kind: hash, lru-hash, array, per-cpu-array, lpm-trie, inner-array (for a map of maps), sockmap.
+        key, value: sizes in bytes.
+    """
+
+    def __init__(self, kind: str, name: str, key: int, value: int, entries: int) -> None: ...
+    @staticmethod
+    def of_maps(name: str, entries: int, inner: BpfMap) -> BpfMap:
+        """An array of maps like `inner`; its values are their descriptors."""
+
+    def fd(self) -> int:
+        """Its file descriptor."""
+
+    def update(self, keys: bytes, values: bytes) -> None:
+        """Sets any number of values, keys and values one behind the other."""
+
+    def get(self, key: bytes) -> bytes | None:
+        """The value of a key; of a per-CPU map, one behind the other for each possible CPU."""
+
+    def delete(self, keys: bytes) -> int:
+        """Removes any number of keys; returns how many were there."""
+
+    def dump(self) -> tuple[bytes, bytes]:
+        """All keys and all values of a hash."""
+
+class BpfLink:
+    """Keeps a program attached to a network namespace for as long as it is referred to."""
+
+    def fd(self) -> int:
+        """Its file descriptor."""
+
+class BpfProgram:
+    """A loaded program of the proxy: "port", "veth" or "pick" (bpf/proxy_*.bpf.c), with its maps by name."""
+
+    def __init__(self, which: str, maps: dict[str, BpfMap]) -> None: ...
+    def attach_tc(self, ifindex: int) -> None:
+        """Puts it on an interface's ingress, in front of the copper wire; it stays when the process ends."""
+
+    def attach_netns(self, netns: int) -> BpfLink:
+        """Attaches it to the network namespace behind a file descriptor."""
+
+    def time(self, frame: bytes, repeat: int) -> tuple[int, int]:
+        """Runs it on a frame; its verdict, and nanoseconds per run."""
+
+def proxy_take_off(ifindex: int) -> bool:
+    """Takes the proxy's program off an interface; False if it was not there."""
+
+def proxy_is_on(ifindex: int) -> bool:
+    """True if a proxy's program is on the interface."""
+
 def replay_journal(path: PathLike[str]) -> dict[str, Any]:
     """Runs a journal (`Wire(journal=...)`) through an engine in virtual time.
 

@@ -76,6 +76,30 @@ pub fn prepare(pairs: &[(String, String)], o: PrepareOptions) -> Result<Vec<Prep
     Ok(ready)
 }
 
+/// Makes two interfaces silent ports of a copper wire, whose frames never come here: offloads may stay as they are.
+///
+/// # Errors
+/// The first thing that is wrong, with its fix. Whatever this call had changed is put back.
+pub fn prepare_copper(access: &str, core: &str) -> Result<(), IoError> {
+    check_names(&[(access.to_owned(), core.to_owned())])?;
+    check_mtu(access, core)?;
+    let mut touched = Vec::new();
+    let result = [access, core].into_iter().try_for_each(|name| {
+        let net = Net::here()?;
+        refuse_host_interfaces(name, net.index(name)?, &net)?;
+        let mut state = State::load(name)?;
+        touched.push((name, State::load(name)?));
+        silence(name, &net, &mut state)
+    });
+    if result.is_err() {
+        for (name, before) in touched.into_iter().rev() {
+            // The first error is the one to report.
+            let _ = undo(name, &before);
+        }
+    }
+    result
+}
+
 /// Bytes per frame buffer that these ports need.
 ///
 /// # Errors

@@ -7,6 +7,7 @@ mod bench;
 mod emulator;
 mod guard;
 mod journal;
+mod proxy;
 mod reasons;
 mod sim;
 mod wire;
@@ -25,11 +26,13 @@ mod _native {
     #[pymodule_export]
     use super::journal::replay_journal;
     #[pymodule_export]
+    use super::proxy::{proxy_is_on, proxy_take_off, BpfLink, BpfMap, BpfProgram};
+    #[pymodule_export]
     use super::reasons::reasons;
     #[pymodule_export]
     use super::sim::{replay, simulate};
     #[pymodule_export]
-    use super::wire::{unwire, Wire};
+    use super::wire::{copper, unwire, Wire};
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {

@@ -195,6 +195,12 @@ pub fn unwire(py: Python<'_>, access: String, core: String) -> PyResult<bool> {
     guard::run(py, || worker::unwire(&access, &core))
 }
 
+/// Joins two interfaces by the copper wire alone; True if they were so before.
+#[pyfunction]
+pub fn copper(py: Python<'_>, access: String, core: String) -> PyResult<bool> {
+    guard::run(py, || worker::copper(&access, &core))
+}
+
 fn address(addr: Ipv6Addr) -> String {
     addr.to_ipv4_mapped().map_or_else(|| addr.to_string(), |v4| v4.to_string())
 }

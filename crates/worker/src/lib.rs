@@ -32,7 +32,7 @@ mod watch;
 mod wire;
 
 pub use journal::{replay_journal, Replayed};
-pub use open::{unwire, About};
+pub use open::{copper, steer_error, unwire, About};
 pub use options::{default_frames, IoChoice, Options};
 pub use seat::{subscriber_of, Order, Verb, MOST_ROWS};
 pub use tap::{Captured, Select};

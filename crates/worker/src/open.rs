@@ -202,6 +202,23 @@ fn io_text(mode: Mode, ports: &[PortIo]) -> String {
     }
 }
 
+/// Joins two interfaces by the copper wire alone, as a stopped engine leaves them. `true`: they were so before.
+///
+/// # Errors
+/// The first thing that is in the way, with its fix; the interfaces are as they were before.
+pub fn copper(access: &str, core: &str) -> Result<bool, IoError> {
+    // What can't be looked into is another version's, which is not to be taken off here either.
+    let copper = |name| Steer::inspect(name).map_or(true, |a| a.tc.is_some());
+    let was = copper(access) && copper(core);
+    ports::prepare_copper(access, core)?;
+    let pair = (sys::if_index(access)?, sys::if_index(core)?);
+    let attached = Steer::attach(&[pair], Mode::Packet, &AttachOptions::default());
+    if attached.is_err() {
+        undo(&[(access.to_owned(), core.to_owned())], was);
+    }
+    attached.map(|_| was).map_err(steer_error)
+}
+
 /// Takes everything of Smartwire off a pair of interfaces and gives them back what they had. `false`: there was
 /// nothing.
 ///
@@ -218,7 +235,7 @@ pub fn unwire(access: &str, core: &str) -> Result<bool, IoError> {
 }
 
 /// Steering's errors as the one kind that a person sees.
-pub(crate) fn steer_error(e: SteerError) -> IoError {
+pub fn steer_error(e: SteerError) -> IoError {
     let text = e.to_string();
     let mut chars = text.chars();
     let first: String = chars.next().map(|c| c.to_uppercase().collect()).unwrap_or_default();

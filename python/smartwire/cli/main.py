@@ -27,6 +27,9 @@ GROUPS: dict[str, dict[str, Entry]] = {
         "resume": Entry("smartwire.cli.order:resume", "Optimize new connections again"),
         "unwire": Entry("smartwire.cli.unwire:unwire", "Take everything of Smartwire off two interfaces"),
     },
+    "The proxy": {
+        "proxy": Entry("smartwire.cli.proxy:proxy", "Terminate chosen connections in a transparent HAProxy"),
+    },
     "Looking": {
         "status": Entry("smartwire.cli.look:status", "What a wire is doing, and why it leaves connections alone"),
         "flows": Entry("smartwire.cli.look:flows", "The connections that are being optimized"),

@@ -104,8 +104,9 @@ def run(access: str, core: str, name: str | None, limit: float, every: float, **
 
 
 def already(access: str, core: str) -> None:
-    """Raises a sentence if one of the interfaces is part of a running wire."""
+    """Raises a sentence if one of the interfaces is part of a running wire or proxy."""
     from smartwire.errors import Error
+    from smartwire.proxy import registry as proxies
     from smartwire.wire import registry
 
     for wire in registry.running():
@@ -113,6 +114,12 @@ def already(access: str, core: str) -> None:
             raise Error(
                 f"{wire.info['access']} and {wire.info['core']} are already a wire ({wire.name}, pid "
                 f"{wire.info['pid']}): stop that one first."
+            )
+    for proxy in proxies.running():
+        if {access, core} & {proxy.info["access"], proxy.info["core"]} and same_namespace(proxy.info["pid"]):
+            raise Error(
+                f"{proxy.info['access']} and {proxy.info['core']} are ports of the proxy {proxy.name}: "
+                f"`smartwire proxy down --name {proxy.name}` first."
             )
 
 

@@ -63,7 +63,7 @@ fn look(ifindex: u32) -> Result<Seen, SteerError> {
                     seen.foreign_tc = true;
                 }
             }
-            _ => seen.foreign_tc |= !filter.is_ours(),
+            _ => seen.foreign_tc |= !filter.is_ours() && !filter.is_the_proxys(),
         }
     }
     for (hook, id) in rtnl::xdp_programs(ifindex)? {

@@ -17,6 +17,13 @@ const PROG_FD_BY_ID: i32 = 13;
 const MAP_FD_BY_ID: i32 = 14;
 const INFO_BY_FD: i32 = 15;
 const PROG_QUERY: i32 = 16;
+const PROG_TEST_RUN: i32 = 10;
+const MAP_LOOKUP_BATCH: i32 = 24;
+const LINK_CREATE: i32 = 28;
+
+const SK_LOOKUP: u32 = 36;
+const INNER_MAP: u32 = 1 << 12;
+const NO_PREALLOC: u32 = 1;
 
 const TCX_INGRESS: u32 = 46;
 const MMAPABLE: u32 = 1 << 10;
@@ -31,6 +38,9 @@ pub(super) enum MapKind {
     Array = 2,
     PerCpuArray = 6,
     LruHash = 9,
+    LpmTrie = 11,
+    ArrayOfMaps = 12,
+    Sockmap = 15,
     Xsk = 17,
     RingBuffer = 27,
 }
@@ -42,6 +52,7 @@ pub(super) enum ProgKind {
     SocketFilter = 1,
     Tc = 3,
     Xdp = 6,
+    SkLookup = 30,
 }
 
 /// The kernel's argument: whatever the command wants, zeros behind.
@@ -96,10 +107,44 @@ pub(super) fn map_create(
     entries: u32,
     mmap: bool,
 ) -> Result<OwnedFd, SteerError> {
-    let flags = if mmap { MMAPABLE } else { 0 };
+    let flags = match kind {
+        MapKind::LpmTrie => NO_PREALLOC,
+        _ if mmap => MMAPABLE,
+        _ => 0,
+    };
+    create(kind, name, (key, value), (entries, flags), None)
+}
+
+/// Makes an array of maps that are like `inner`.
+pub(super) fn map_of_maps(name: &str, entries: u32, inner: &impl AsFd) -> Result<OwnedFd, SteerError> {
+    create(MapKind::ArrayOfMaps, name, (4, 4), (entries, 0), Some(inner.as_fd().as_raw_fd()))
+}
+
+/// Makes an array for a map of maps in which arrays may differ in length.
+pub(super) fn inner_array(name: &str, value: usize, entries: u32) -> Result<OwnedFd, SteerError> {
+    create(MapKind::Array, name, (4, value), (entries, INNER_MAP), None)
+}
+
+fn create(
+    kind: MapKind,
+    name: &str,
+    (key, value): (usize, usize),
+    (entries, flags): (u32, u32),
+    inner: Option<i32>,
+) -> Result<OwnedFd, SteerError> {
     let [n0, n1] = name_words(name);
-    // Offsets of union bpf_attr for BPF_MAP_CREATE; the name is at 28.
-    let mut a = attr(&[], &[(0, kind as u32), (4, key as u32), (8, value as u32), (12, entries), (16, flags)]);
+    // Offsets of union bpf_attr for BPF_MAP_CREATE; the inner map's descriptor is at 20, the name at 28.
+    let mut a = attr(
+        &[],
+        &[
+            (0, kind as u32),
+            (4, key as u32),
+            (8, value as u32),
+            (12, entries),
+            (16, flags),
+            (20, inner.unwrap_or(0) as u32),
+        ],
+    );
     let words = [n0 as u32, (n0 >> 32) as u32, n1 as u32, (n1 >> 32) as u32];
     for (i, w) in words.into_iter().enumerate() {
         a[(28 + i * 4) / 8] |= u64::from(w) << ((28 + i * 4) % 8 * 8);
@@ -111,11 +156,12 @@ pub(super) fn map_create(
 pub(super) fn prog_load(kind: ProgKind, name: &str, code: &[u8]) -> Result<OwnedFd, SteerError> {
     let license = c"Apache-2.0";
     let flags = if matches!(kind, ProgKind::Xdp) { XDP_HAS_FRAGS } else { 0 };
+    let expected = if matches!(kind, ProgKind::SkLookup) { SK_LOOKUP } else { 0 };
     let [n0, n1] = name_words(name);
     let request = |log: &mut [u8]| {
         let mut a = attr(
             &[(8, ptr(code)), (16, license.as_ptr() as u64), (48, n0), (56, n1)],
-            &[(0, kind as u32), (4, (code.len() / 8) as u32), (44, flags)],
+            &[(0, kind as u32), (4, (code.len() / 8) as u32), (44, flags), (68, expected)],
         );
         if !log.is_empty() {
             a[3] = 1 | (log.len() as u64) << 32;
@@ -222,6 +268,21 @@ pub(super) fn map_lookup<K, V: ?Sized>(fd: &impl AsFd, key: &K, value: &mut V) -
     element(MAP_LOOKUP, fd, ptr(key), ptr(value))
 }
 
+/// As [`map_update`], of bytes, which must be as long as the map's key and value.
+pub(super) fn map_update_bytes(fd: &impl AsFd, key: &[u8], value: &[u8]) -> io::Result<()> {
+    element(MAP_UPDATE, fd, ptr(key), ptr(value))
+}
+
+/// As [`map_delete`], of bytes.
+pub(super) fn map_delete_bytes(fd: &impl AsFd, key: &[u8]) -> io::Result<()> {
+    element(MAP_DELETE, fd, ptr(key), 0)
+}
+
+/// As [`map_lookup`], of bytes.
+pub(super) fn map_lookup_bytes(fd: &impl AsFd, key: &[u8], value: &mut [u8]) -> io::Result<()> {
+    element(MAP_LOOKUP, fd, ptr(key), ptr(value))
+}
+
 /// Any key of the map; `None`: it is empty.
 pub(super) fn map_first_key<K: Copy + Default>(fd: &impl AsFd) -> Option<K> {
     let mut key = K::default();
@@ -296,10 +357,56 @@ impl<T> Drop for Mapped<T> {
     }
 }
 
+/// Attaches an sk_lookup program to a network namespace, for as long as the descriptor that is returned is open.
+pub(super) fn sk_lookup_attach(prog: &OwnedFd, netns: i32) -> io::Result<OwnedFd> {
+    new_fd(LINK_CREATE, &mut attr(&[], &[(0, prog.as_raw_fd() as u32), (4, netns as u32), (8, SK_LOOKUP)]))
+}
+
+/// All keys and values of a hash, one behind the other; what comes or goes meanwhile may be among them or not.
+pub(super) fn map_dump(fd: &OwnedFd, key: usize, value: usize) -> io::Result<(Vec<u8>, Vec<u8>)> {
+    // The kernel gives whole buckets and wants room for the longest.
+    const MOST: usize = 4096;
+    let (mut keys, mut values) = (Vec::new(), Vec::new());
+    let (mut some_keys, mut some_values) = (vec![0u8; MOST * key], vec![0u8; MOST * value]);
+    let (mut at, mut started) = ([0u8; 8], false);
+    loop {
+        let from = if started { ptr(&at) } else { 0 };
+        let words = [
+            (0, from),
+            (8, at.as_mut_ptr() as u64),
+            (16, some_keys.as_mut_ptr() as u64),
+            (24, some_values.as_mut_ptr() as u64),
+        ];
+        let mut a = attr(&words, &[(32, MOST as u32), (36, fd.as_raw_fd() as u32)]);
+        // SAFETY: the kernel reads and writes at most 4 bytes of `at` (a hash's batch cursor), and at most MOST keys and
+        // values, whose sizes the caller has from the map.
+        let result = unsafe { call(MAP_LOOKUP_BATCH, &mut a) };
+        let done = match result {
+            Ok(_) => false,
+            Err(e) if e.raw_os_error() == Some(libc::ENOENT) => true,
+            Err(e) => return Err(e),
+        };
+        let got = (half(&a, 32) as usize).min(MOST);
+        keys.extend_from_slice(&some_keys[..got * key]);
+        values.extend_from_slice(&some_values[..got * value]);
+        if done {
+            return Ok((keys, values));
+        }
+        started = true;
+    }
+}
+
+/// Runs a program on one frame `repeat` times: its verdict, and nanoseconds per run.
+pub(super) fn time_run(prog: &OwnedFd, frame: &[u8], repeat: u32) -> io::Result<(u32, u32)> {
+    let mut a = attr(&[(16, ptr(frame))], &[(0, prog.as_raw_fd() as u32), (8, frame.len() as u32), (32, repeat)]);
+    // SAFETY: the kernel reads `frame`, and writes nothing, as no room for an answer is given.
+    unsafe { call(PROG_TEST_RUN, &mut a)? };
+    Ok((half(&a, 4), half(&a, 36)))
+}
+
 /// What a program made of one frame: its verdict, and the frame afterwards.
 #[cfg(test)]
 pub(super) fn test_run(prog: &OwnedFd, frame: &[u8]) -> io::Result<(u32, Vec<u8>)> {
-    const PROG_TEST_RUN: i32 = 10;
     let mut out = vec![0u8; frame.len() + 256];
     let mut a = attr(
         &[(16, ptr(frame)), (24, out.as_mut_ptr() as u64)],

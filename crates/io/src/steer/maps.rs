@@ -174,7 +174,7 @@ pub(super) fn counters(wire: &Wire) -> Counters {
 }
 
 /// CPUs that the kernel keeps per-CPU values for.
-fn possible_cpus() -> usize {
+pub(super) fn possible_cpus() -> usize {
     let list = std::fs::read_to_string("/sys/devices/system/cpu/possible").unwrap_or_default();
     let last = list.trim().rsplit([',', '-']).next().and_then(|n| n.parse::<usize>().ok());
     last.map_or(1024, |n| n + 1)

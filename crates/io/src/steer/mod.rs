@@ -37,6 +37,7 @@ mod heartbeat;
 mod layout;
 mod maps;
 mod object;
+pub mod proxy;
 mod rtnl;
 #[cfg(test)]
 mod tests;

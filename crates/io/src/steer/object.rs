@@ -10,6 +10,16 @@ pub(super) const XDP: Object = Object { bytes: include_bytes!("../../../../bpf/x
 /// The socket filter.
 pub(super) const TAP: Object = Object { bytes: include_bytes!("../../../../bpf/tap.bpf.o"), section: "socket" };
 
+/// The proxy's program at a port.
+pub(super) const PROXY_PORT: Object =
+    Object { bytes: include_bytes!("../../../../bpf/proxy_port.bpf.o"), section: "tc" };
+/// The proxy's program at the host's end of a container's veth.
+pub(super) const PROXY_VETH: Object =
+    Object { bytes: include_bytes!("../../../../bpf/proxy_veth.bpf.o"), section: "tc" };
+/// The proxy's choice of a listener.
+pub(super) const PROXY_PICK: Object =
+    Object { bytes: include_bytes!("../../../../bpf/proxy_pick.bpf.o"), section: "sk_lookup" };
+
 /// One built object.
 #[derive(Clone, Copy)]
 pub(super) struct Object {
@@ -115,9 +125,10 @@ mod tests {
 
     #[test]
     fn every_program_links_with_the_maps_it_names() {
-        for object in [TC, XDP, TAP] {
-            let code = object.instructions(|name| name.starts_with("sw_").then_some(7)).unwrap();
-            assert!(code.len() > 1000 && code.len() % INSN == 0);
+        for object in [TC, XDP, TAP, PROXY_PORT, PROXY_VETH, PROXY_PICK] {
+            let ours = |name: &str| (name.starts_with("sw_") || name.starts_with("px_")).then_some(7);
+            let code = object.instructions(ours).unwrap();
+            assert!(code.len() > 200 && code.len() % INSN == 0);
         }
     }
 

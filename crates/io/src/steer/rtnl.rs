@@ -58,10 +58,18 @@ pub(super) const INGRESS: u32 = 0xffff_fff2;
 /// The hook that frames to the network pass.
 pub(super) const EGRESS: u32 = 0xffff_fff3;
 
-/// Where our filter stands: `tc filter show dev X ingress` shows it as `pref 21335 bpf handle 0x53570001 smartwire`.
-pub(super) const PREF: u32 = 0x5357;
-pub(super) const HANDLE: u32 = 0x5357_0001;
-pub(super) const NAME: &str = "smartwire";
+/// Where a filter of ours stands and what it is called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    pub pref: u32,
+    pub handle: u32,
+    pub name: &'static str,
+}
+
+/// The copper wire's: `tc filter show dev X ingress` shows it as `pref 21335 bpf handle 0x53570001 smartwire`.
+pub(super) const WIRE: Place = Place { pref: 0x5357, handle: 0x5357_0001, name: "smartwire" };
+/// The proxy's, which come before it.
+pub(super) const PROXY: Place = Place { pref: 0x5356, handle: 0x5356_0001, name: "smartwire-proxy" };
 
 /// Where in the kernel an XDP program runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,9 +91,19 @@ pub(super) struct Filter {
 }
 
 impl Filter {
-    /// Is it where ours is, and called so?
+    /// Is it where the copper wire's is, and called so?
     pub(super) fn is_ours(&self) -> bool {
-        self.pref == PREF && self.kind == "bpf" && (self.handle == 0 || (self.handle == HANDLE && self.name == NAME))
+        self.is_at(WIRE)
+    }
+
+    /// Is it where the proxy's is, and called so?
+    pub(super) fn is_the_proxys(&self) -> bool {
+        self.is_at(PROXY)
+    }
+
+    fn is_at(&self, place: Place) -> bool {
+        let there = self.handle == 0 || (self.handle == place.handle && self.name == place.name);
+        self.pref == place.pref && self.kind == "bpf" && there
     }
 }
 
@@ -181,28 +199,38 @@ pub(super) fn filters(ifindex: u32, hook: u32) -> Result<Vec<Filter>, SteerError
     Ok(found)
 }
 
-/// Makes `prog` our filter on the ingress hook, in place of the one that may be there.
+/// Makes `prog` the copper wire's filter on the ingress hook, in place of the one that may be there.
 pub(super) fn set_filter(ifindex: u32, prog: BorrowedFd<'_>) -> Result<(), SteerError> {
+    set_filter_at(WIRE, ifindex, prog)
+}
+
+/// The same, for a filter of ours at another place.
+pub(super) fn set_filter_at(place: Place, ifindex: u32, prog: BorrowedFd<'_>) -> Result<(), SteerError> {
     let mut options = Vec::new();
     put(&mut options, TCA_BPF_FD, &prog.as_raw_fd().to_ne_bytes());
-    put(&mut options, TCA_BPF_NAME, format!("{NAME}\0").as_bytes());
+    put(&mut options, TCA_BPF_NAME, format!("{}\0", place.name).as_bytes());
     put(&mut options, TCA_BPF_FLAGS, &BPF_DIRECT_ACTION.to_ne_bytes());
-    let mut body = our_filter(ifindex);
+    let mut body = our_filter(place, ifindex);
     put(&mut body, TCA_KIND, b"bpf\0");
     put(&mut body, TCA_OPTIONS | NESTED, &options);
-    ask("attach the copper wire's tc program", RTM_NEWTFILTER, REQUEST | ACK | CREATE, &body).map(|_| ())
+    ask(&format!("attach the tc program {}", place.name), RTM_NEWTFILTER, REQUEST | ACK | CREATE, &body).map(|_| ())
 }
 
-/// Takes our filter off.
+/// Takes the copper wire's filter off.
 pub(super) fn remove_filter(ifindex: u32) -> Result<(), SteerError> {
-    let mut body = our_filter(ifindex);
-    put(&mut body, TCA_KIND, b"bpf\0");
-    ask("take the copper wire's tc program off", RTM_DELTFILTER, REQUEST | ACK, &body).map(|_| ())
+    remove_filter_at(WIRE, ifindex)
 }
 
-fn our_filter(ifindex: u32) -> Vec<u8> {
+/// The same, for a filter of ours at another place.
+pub(super) fn remove_filter_at(place: Place, ifindex: u32) -> Result<(), SteerError> {
+    let mut body = our_filter(place, ifindex);
+    put(&mut body, TCA_KIND, b"bpf\0");
+    ask(&format!("take the tc program {} off", place.name), RTM_DELTFILTER, REQUEST | ACK, &body).map(|_| ())
+}
+
+fn our_filter(place: Place, ifindex: u32) -> Vec<u8> {
     let all = u32::from((libc::ETH_P_ALL as u16).to_be());
-    tcmsg(ifindex, HANDLE, INGRESS, PREF << 16 | all)
+    tcmsg(ifindex, place.handle, INGRESS, place.pref << 16 | all)
 }
 
 fn ifinfo(ifindex: u32) -> Vec<u8> {

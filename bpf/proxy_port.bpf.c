@@ -1,0 +1,301 @@
+/* tc ingress of a port, in front of the copper wire: chooses at its SYN whether a connection goes to the proxy, and
+ * hands every later frame of it, and ICMP errors about it, to the container. What it does not want goes on to the next
+ * program, the copper wire. */
+#include "proxy_rules.h"
+
+#define PX_WIRE TC_ACT_UNSPEC /* on to the next program */
+
+/* Reads the tag at `off`; 0 if there is none. */
+static __always_inline int px_read_tag(struct __sk_buff *skb, __u32 off, __be16 *tpid, __u16 *tci)
+{
+	__be16 tag[2];
+
+	if (bpf_skb_load_bytes(skb, off, tag, 4) || !sw_is_tag(bpf_ntohs(tag[0])))
+		return 0;
+	*tpid = tag[0];
+	*tci = bpf_ntohs(tag[1]);
+	return 1;
+}
+
+/* Reads what stands before the IP header. 0: more tags than a flow may have. The kernel moves the outermost tag out of
+ * the frame. */
+static __always_inline int px_read_head(struct __sk_buff *skb, struct px_head *head)
+{
+	__u32 off = 12;
+	__be16 tpid;
+	__u16 tci;
+
+	__builtin_memset(head, 0, sizeof(*head));
+	if (bpf_skb_load_bytes(skb, 0, head->macs, 12))
+		return 0;
+	if (skb->vlan_present) {
+		head->tpid[0] = skb->vlan_proto;
+		head->tci[0] = skb->vlan_tci;
+	} else if (px_read_tag(skb, off, &head->tpid[0], &head->tci[0])) {
+		off += 4;
+	} else {
+		return 1;
+	}
+	return !px_read_tag(skb, off, &head->tpid[1], &head->tci[1]) || !px_read_tag(skb, off + 4, &tpid, &tci);
+}
+
+static __always_inline int px_same_head(const struct px_head *a, const struct px_head *b)
+{
+	const __u32 *x = (const __u32 *)a, *y = (const __u32 *)b;
+
+	return x[0] == y[0] && x[1] == y[1] && x[2] == y[2] && x[3] == y[3] && x[4] == y[4];
+}
+
+/* Into the container, without the tags. */
+static __always_inline int px_hand_over(struct __sk_buff *skb, const struct px_place *place, const struct px_head *head,
+					struct px_counters *count)
+{
+	__u32 len = skb->len;
+
+	for (int i = 0; i < PX_TAGS; i++)
+		if (head->tpid[i] && bpf_skb_vlan_pop(skb)) {
+			count->lost++;
+			return TC_ACT_SHOT;
+		}
+	count->in_packets++;
+	count->in_bytes += len;
+	return bpf_redirect_peer(place->out, 0);
+}
+
+/* The container's socket for the connection of this SYN: its state, 0 if there is none. With `port` 0, which no
+ * connection has, only a listener can answer. */
+static __always_inline __u32 px_socket(struct __sk_buff *skb, const struct sw_packet *p, const struct px_place *place,
+				       __u32 source, __u32 destination)
+{
+	struct bpf_sock_tuple t = {};
+	struct bpf_sock *sk;
+	__u32 state, len;
+
+	if (p->version == 4) {
+		t.ipv4.saddr = p->src[1] >> 32;
+		t.ipv4.daddr = p->dst[1] >> 32;
+		t.ipv4.sport = bpf_htons(source);
+		t.ipv4.dport = bpf_htons(destination);
+		len = sizeof(t.ipv4);
+	} else {
+		__builtin_memcpy(t.ipv6.saddr, p->src, 16);
+		__builtin_memcpy(t.ipv6.daddr, p->dst, 16);
+		t.ipv6.sport = bpf_htons(source);
+		t.ipv6.dport = bpf_htons(destination);
+		len = sizeof(t.ipv6);
+	}
+	sk = bpf_skc_lookup_tcp(skb, &t, len, place->nsid, 0);
+	if (!sk)
+		return 0;
+	state = sk->state;
+	bpf_sk_release(sk);
+	return state;
+}
+
+static __always_inline int px_is_open(const struct px_control *control)
+{
+	return control->open && (__s64)(bpf_ktime_get_ns() - control->beat_ns) < (__s64)control->timeout_ns;
+}
+
+/* Why a new connection can't go to the proxy; null if it can. */
+static __always_inline __u64 *px_obstacle(struct __sk_buff *skb, const struct sw_packet *p, const struct px_tcp *t,
+					  const struct px_place *place, const struct px_control *control,
+					  struct px_counters *count)
+{
+	if (!px_is_open(control))
+		return &count->closed;
+	if (px_socket(skb, p, place, 0, t->ports & 0xffff) != BPF_TCP_LISTEN)
+		return &count->no_listener;
+	return 0;
+}
+
+/* Enters a new flow; whatever an earlier one with these ports left is gone with that. */
+static __always_inline int px_enter(const struct px_key *key, const struct px_head *head, __u32 seq, __u32 rule,
+				    __u32 generation)
+{
+	struct px_flow flow = {};
+
+	flow.born_ns = flow.seen_ns = bpf_ktime_get_coarse_ns();
+	flow.rule = rule;
+	flow.generation = generation;
+	flow.to[SW_CORE] = *head;
+	/* Until the other side's first frame shows its own: what answers this frame. */
+	flow.to[SW_ACCESS] = *head;
+	__builtin_memcpy(flow.to[SW_ACCESS].macs, head->macs + 6, 6);
+	__builtin_memcpy(flow.to[SW_ACCESS].macs + 6, head->macs, 6);
+	flow.from[SW_ACCESS].origin = seq;
+	flow.from[SW_ACCESS].know_origin = 1;
+	return bpf_map_update_elem(&px_flows_map, key, &flow, BPF_ANY);
+}
+
+static __always_inline void px_hit(__u32 generation, __u32 rule)
+{
+	__u32 at = (generation & 1) * (PX_RULES + 1) + rule;
+	__u64 *hits = bpf_map_lookup_elem(&px_hits_map, &at);
+
+	if (hits)
+		++*hits;
+}
+
+/* A connection's first packet from the access side: to the proxy (1) or not. */
+static __always_inline int px_decide(struct __sk_buff *skb, const struct sw_packet *p, const struct px_key *key,
+				const struct px_tcp *t)
+{
+	struct px_place *place = SW_ONE(px_place_map);
+	struct px_control *control = SW_ONE(px_control_map);
+	struct px_counters *count = SW_ONE(px_counters_map);
+	struct px_flow *flow;
+	struct px_head head;
+	__u32 rule, generation, state, *before, seq, vlan = PX_UNTAGGED;
+	__u64 *why;
+	int proxy;
+
+	if (!place || !control || !count)
+		return 0;
+	seq = t->seq;
+	flow = bpf_map_lookup_elem(&px_flows_map, key);
+	if (flow && flow->from[SW_ACCESS].origin == seq) {
+		count->repeated++;
+		return 1;
+	}
+	if (flow) {
+		/* Alive: the container's TCP answers, as the server's would (RFC 9293 section 3.10.7.4). */
+		state = px_socket(skb, p, place, t->ports >> 16, t->ports & 0xffff);
+		if (state && state != BPF_TCP_LISTEN && state != BPF_TCP_TIME_WAIT)
+			return 1;
+	}
+	before = bpf_map_lookup_elem(&px_direct_map, key);
+	if (before && *before == seq) {
+		count->repeated++;
+		return 0;
+	}
+	if (!px_read_head(skb, &head)) {
+		why = &count->strange;
+		goto direct;
+	}
+	if (head.tpid[0])
+		vlan = head.tci[0] & 0xfff;
+	generation = control->generation;
+	rule = px_first_rule(key, vlan, generation, &proxy);
+	px_hit(generation, rule);
+	why = &count->no_rule;
+	if (!proxy)
+		goto direct;
+	why = px_obstacle(skb, p, t, place, control, count);
+	if (why)
+		goto direct;
+	if (!px_enter(key, &head, seq, rule, generation)) {
+		count->proxied++;
+		return 1;
+	}
+	why = &count->full;
+direct:
+	++*why;
+	if (flow && !bpf_map_delete_elem(&px_flows_map, key))
+		count->stale++;
+	bpf_map_update_elem(&px_direct_map, key, &seq, BPF_ANY);
+	return 0;
+}
+
+/* What a segment from an end tells about its stream. */
+static __always_inline void px_note(struct px_flow *flow, __u32 side, const struct px_tcp *t)
+{
+	struct px_stream *s = &flow->from[side & 1];
+	__u64 now = bpf_ktime_get_coarse_ns();
+
+	if (now - flow->seen_ns > PX_SECOND)
+		flow->seen_ns = now;
+	s->packets++;
+	s->bytes += t->payload;
+	if (t->flags & PX_SYN) {
+		s->origin = t->seq;
+		s->know_origin = 1;
+	}
+	if (t->flags & PX_FIN && s->know_origin) {
+		s->fin = t->seq + t->payload - s->origin;
+		s->finished = 1;
+	}
+}
+
+static __always_inline int px_segment(struct __sk_buff *skb, struct sw_packet *p, const struct px_place *place,
+				      struct px_counters *count)
+{
+	struct px_flow *flow;
+	struct px_head head;
+	struct px_key key;
+	struct px_tcp t;
+	__u32 side = place->side & 1;
+
+	if (px_load_tcp(skb, p, &t))
+		return PX_WIRE;
+	px_make_key(&key, p, t.ports, side == SW_ACCESS);
+	if (side == SW_ACCESS && (t.flags & (PX_SYN | PX_ACK | PX_RST | PX_FIN)) == PX_SYN && !px_decide(skb, p, &key, &t))
+		return PX_WIRE;
+	flow = bpf_map_lookup_elem(&px_flows_map, &key);
+	if (!flow)
+		return PX_WIRE;
+	if (!px_read_head(skb, &head))
+		return PX_WIRE;
+	/* The tags tell connections of equal addresses apart. Those of the side that has not been seen yet are as on the
+	 * side that has. */
+	if ((head.tci[0] ^ flow->to[side].tci[0]) & 0xfff || (head.tci[1] ^ flow->to[side].tci[1]) & 0xfff ||
+	    head.tpid[0] != flow->to[side].tpid[0] || head.tpid[1] != flow->to[side].tpid[1])
+		return PX_WIRE;
+	/* Frames towards the other side look as this side's do. */
+	if (!px_same_head(&flow->to[side ^ 1], &head))
+		flow->to[side ^ 1] = head;
+	px_note(flow, side, &t);
+	return px_hand_over(skb, place, &head, count);
+}
+
+/* An ICMP error: is the packet that it quotes a flow's? It was on its way to where the error comes from. */
+static __always_inline int px_icmp(struct __sk_buff *skb, struct sw_packet *p, const struct px_place *place,
+				   struct px_counters *count)
+{
+	__u32 at = p->l4 + 8, words[5], ports;
+	struct sw_packet quoted = {};
+	struct px_head head;
+	struct px_key key;
+	__u64 h[5];
+
+	if (p->version == 4) {
+		if (bpf_skb_load_bytes(skb, at, words, 20))
+			return PX_WIRE;
+		if ((bpf_ntohl(words[2]) >> 16 & 0xff) != SW_TCP || bpf_ntohl(words[1]) & 0x1fff)
+			return PX_WIRE;
+		quoted.src[1] = (__u64)words[3] << 32 | bpf_htonl(0x0000ffff);
+		quoted.dst[1] = (__u64)words[4] << 32 | bpf_htonl(0x0000ffff);
+		at += (bpf_ntohl(words[0]) >> 24 & 0x0f) * 4;
+	} else {
+		if (bpf_skb_load_bytes(skb, at, h, 40) || (bpf_be64_to_cpu(h[0]) >> 8 & 0xff) != SW_TCP)
+			return PX_WIRE;
+		quoted.src[0] = h[1];
+		quoted.src[1] = h[2];
+		quoted.dst[0] = h[3];
+		quoted.dst[1] = h[4];
+		at += 40;
+	}
+	if (bpf_skb_load_bytes(skb, at, &ports, 4))
+		return PX_WIRE;
+	px_make_key(&key, &quoted, bpf_ntohl(ports), (place->side & 1) == SW_CORE);
+	if (!bpf_map_lookup_elem(&px_flows_map, &key) || !px_read_head(skb, &head))
+		return PX_WIRE;
+	count->icmp++;
+	return px_hand_over(skb, place, &head, count);
+}
+
+SEC("tc")
+int px_port(struct __sk_buff *skb)
+{
+	struct px_place *place = SW_ONE(px_place_map);
+	struct px_counters *count = SW_ONE(px_counters_map);
+	struct sw_packet p;
+
+	if (!place || !count || !px_classify(skb, &p))
+		return PX_WIRE;
+	if (p.tcp)
+		return px_segment(skb, &p, place, count);
+	return px_icmp(skb, &p, place, count);
+}
+
+char sw_license[] SEC("license") = "Apache-2.0";

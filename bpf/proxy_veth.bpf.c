@@ -1,0 +1,91 @@
+/* tc ingress of the host's end of a container's veth: what the container sends. A flow's segment gets the Ethernet header
+ * and tags that its receiver's own router uses, and leaves through the port. Anything else is dropped: the container has
+ * no address and nothing to say. */
+#include "proxy.h"
+
+#define PX_FLAGS_AT 12 /* of the 16 bits with header length and flags in a TCP header */
+#define PX_CHECKSUM_AT 16
+
+/* May this FIN leave? HAProxy in TCP mode closes towards one end when the other end has closed, and then every byte of
+ * that end has gone before. If it closes for another reason (it was killed, the server refused or reset the connection,
+ * a timeout), the receiver would take the FIN for the end of what it was sent. */
+static __always_inline int px_complete(const struct px_stream *s, const struct px_tcp *t)
+{
+	return s->finished && s->know_ours && t->seq + t->payload - s->ours == s->fin;
+}
+
+/* Takes the FIN off a segment, or makes a reset of a lone one: at this sequence number the receiver accepts it if it has
+ * all bytes before (RFC 5961 section 3.2); if not, it asks for them, and the FIN comes again. */
+static __always_inline int px_no_fin(struct __sk_buff *skb, const struct sw_packet *p, const struct px_tcp *t,
+				     struct px_counters *count)
+{
+	__be16 old, new;
+
+	if (bpf_skb_load_bytes(skb, p->l4 + PX_FLAGS_AT, &old, 2))
+		return -1;
+	new = old & ~bpf_htons(PX_FIN);
+	if (!t->payload) {
+		new |= bpf_htons(PX_RST);
+		count->resets++;
+	}
+	return bpf_l4_csum_replace(skb, p->l4 + PX_CHECKSUM_AT, old, new, 2) ||
+	       bpf_skb_store_bytes(skb, p->l4 + PX_FLAGS_AT, &new, 2, 0);
+}
+
+static __always_inline int px_write_head(struct __sk_buff *skb, const struct px_head *head)
+{
+	if (bpf_skb_store_bytes(skb, 0, head->macs, 12, 0))
+		return -1;
+	if (head->tpid[1] && bpf_skb_vlan_push(skb, head->tpid[1], head->tci[1]))
+		return -1;
+	if (head->tpid[0] && bpf_skb_vlan_push(skb, head->tpid[0], head->tci[0]))
+		return -1;
+	return 0;
+}
+
+SEC("tc")
+int px_veth(struct __sk_buff *skb)
+{
+	struct px_place *place = SW_ONE(px_place_map);
+	struct px_control *control = SW_ONE(px_control_map);
+	struct px_counters *count = SW_ONE(px_counters_map);
+	struct px_stream *stream;
+	struct px_flow *flow;
+	struct sw_packet p;
+	struct px_head head;
+	struct px_key key;
+	struct px_tcp t;
+	__u32 side, len = skb->len;
+
+	if (!place || !control || !count)
+		return TC_ACT_SHOT;
+	side = place->side & 1;
+	px_classify(skb, &p);
+	if (!p.tcp || px_load_tcp(skb, &p, &t))
+		goto keep_in;
+	px_make_key(&key, &p, t.ports, side == SW_CORE);
+	flow = bpf_map_lookup_elem(&px_flows_map, &key);
+	if (!flow)
+		goto keep_in;
+	head = flow->to[side];
+	stream = &flow->from[side ^ 1];
+	if (t.flags & PX_SYN) {
+		stream->ours = t.seq;
+		stream->know_ours = 1;
+	}
+	if (t.flags & PX_FIN && control->exact && !px_complete(stream, &t) && px_no_fin(skb, &p, &t, count))
+		goto lost;
+	if (px_write_head(skb, &head))
+		goto lost;
+	count->out_packets++;
+	count->out_bytes += len;
+	return bpf_redirect(place->out, 0);
+keep_in:
+	count->kept_in++;
+	return TC_ACT_SHOT;
+lost:
+	count->lost++;
+	return TC_ACT_SHOT;
+}
+
+char sw_license[] SEC("license") = "Apache-2.0";

@@ -1,0 +1,192 @@
+"""The proxy's BPF maps and programs: made, filled, put on the ports, read."""
+
+from __future__ import annotations
+
+import socket
+import struct
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from smartwire._native import BpfLink, BpfMap, BpfProgram, proxy_take_off
+from smartwire.errors import Error
+from smartwire.proxy.layout import (
+    ACCESS,
+    CONTROL,
+    CORE,
+    COUNTERS,
+    FLOW,
+    KEY,
+    NUMBERS,
+    PLACE,
+    PREFIX,
+    RULES,
+    SET_BYTES,
+    Flow,
+)  # fmt: skip
+from smartwire.proxy.rules import Rule, compile_rules
+
+ZERO = struct.pack("=I", 0)
+SILENCE_NS = 300_000_000
+"""Without a beat for so long, the programs send new connections direct."""
+MOST_LISTENERS = 128
+RECENT_DIRECT = 1 << 16
+
+
+@dataclass(frozen=True)
+class Ports:
+    """Interface indices: the ports, the host's ends of the veths that stand for them in the container."""
+
+    access: int
+    core: int
+    veth_access: int
+    veth_core: int
+
+
+@dataclass
+class Datapath:
+    """Everything of the proxy that is in the kernel.
+
+    Args:
+        ports: where the programs go.
+        nsid: number of the container's network namespace, as the ports' namespace has it.
+        exact: HAProxy passes bytes and nothing else, so a FIN is right only behind the last of them.
+        most_flows: at a time.
+    """
+
+    ports: Ports
+    nsid: int
+    exact: bool
+    most_flows: int
+    generation: int = 0
+    listeners: int = 0
+    open: bool = False
+    rules: Sequence[Rule] = ()
+    maps: dict[str, BpfMap] = field(default_factory=dict)
+    link: BpfLink | None = None
+
+    def __post_init__(self) -> None:
+        trie = BpfMap("lpm-trie", "px_trie", PREFIX.size, 4, 1)
+        numbers = BpfMap("inner-array", "px_numbers", 4, 4, 1)
+        classes = BpfMap("inner-array", "px_classes", 4, SET_BYTES, 1)
+        self.maps = {
+            "px_control_map": BpfMap("array", "px_control", 4, CONTROL.size, 1),
+            "px_flows_map": BpfMap("hash", "px_flows", KEY.size, FLOW.size, self.most_flows),
+            "px_direct_map": BpfMap("lru-hash", "px_direct", KEY.size, 4, RECENT_DIRECT),
+            "px_counters_map": BpfMap("per-cpu-array", "px_counters", 4, 8 * len(COUNTERS), 1),
+            "px_hits_map": BpfMap("per-cpu-array", "px_hits", 4, 8, 2 * (RULES + 1)),
+            "px_tries_map": BpfMap.of_maps("px_tries", 4, trie),
+            "px_numbers_map": BpfMap.of_maps("px_number_maps", 2, numbers),
+            "px_classes_map": BpfMap.of_maps("px_class_maps", 2, classes),
+            "px_listeners_map": BpfMap("sockmap", "px_listeners", 4, 8, 2 * MOST_LISTENERS),
+        }
+
+    def load(self, netns: int) -> None:
+        """Loads all programs, and attaches those that only the container meets."""
+        p = self.ports
+        self._at_veths = [
+            (p.veth_access, self._program("veth", ACCESS, p.access)),
+            (p.veth_core, self._program("veth", CORE, p.core)),
+        ]
+        self._at_ports = [
+            (p.access, self._program("port", ACCESS, p.veth_access)),
+            (p.core, self._program("port", CORE, p.veth_core)),
+        ]
+        for ifindex, program in self._at_veths:
+            program.attach_tc(ifindex)
+        self.link = BpfProgram("pick", self.maps).attach_netns(netns)
+
+    def _program(self, which: str, side: int, out: int) -> BpfProgram:
+        place = BpfMap("array", "px_place", 4, PLACE.size, 1)
+        place.update(ZERO, PLACE.pack(side, out, self.nsid, 0))
+        return BpfProgram(which, self.maps | {"px_place_map": place})
+
+    def attach(self) -> None:
+        """Puts the programs on the ports: from here on connections can go to the proxy."""
+        for ifindex, program in self._at_ports:
+            program.attach_tc(ifindex)
+
+    def detach(self) -> None:
+        """Takes them off the ports."""
+        for ifindex in (self.ports.access, self.ports.core):
+            proxy_take_off(ifindex)
+
+    def beat(self) -> None:
+        """Tells the programs that HAProxy is well, and all that they must know besides."""
+        self._write(time.monotonic_ns())
+
+    def _write(self, beat_ns: int) -> None:
+        values = (beat_ns, SILENCE_NS, self.open, self.exact, self.generation, self.listeners)
+        self.maps["px_control_map"].update(ZERO, CONTROL.pack(*values))
+
+    def close(self) -> None:
+        """New connections go direct from now on."""
+        self.open = False
+        self._write(0)
+
+    def listen(self, listeners: Sequence[tuple[socket.socket, socket.socket]]) -> None:
+        """Makes HAProxy's listeners, an IPv4 and an IPv6 one each, take connections to any port."""
+        if not listeners or len(listeners) > MOST_LISTENERS:
+            raise Error(f"HAProxy has {len(listeners)} pairs of listeners; 1 to {MOST_LISTENERS} are possible.")
+        for n, pair in enumerate(listeners):
+            for version, listener in enumerate(pair):
+                key, value = struct.pack("=I", 2 * n + version), struct.pack("=Q", listener.fileno())
+                self.maps["px_listeners_map"].update(key, value)
+        self.listeners = len(listeners)
+
+    def use(self, rules: Sequence[Rule]) -> None:
+        """Puts a rule set in force, whole: each connection is judged by the old one or by this one."""
+        tables = compile_rules(rules)
+        half = (self.generation + 1) & 1
+        classes = BpfMap("inner-array", "px_classes", 4, SET_BYTES, len(tables.sets))
+        classes.update(indices(len(tables.sets)), tables.packed_sets)
+        numbers = BpfMap("inner-array", "px_numbers", 4, 4, NUMBERS)
+        numbers.update(indices(NUMBERS), tables.numbers)
+        for side, (keys, values) in enumerate(tables.tries):
+            trie = BpfMap("lpm-trie", "px_trie", PREFIX.size, 4, len(values) // 4)
+            trie.update(keys, values)
+            self.maps["px_tries_map"].update(struct.pack("=I", half * 2 + side), struct.pack("=I", trie.fd()))
+        for name, made in (("px_classes_map", classes), ("px_numbers_map", numbers)):
+            self.maps[name].update(struct.pack("=I", half), struct.pack("=I", made.fd()))
+        cpus = len(self.maps["px_hits_map"].get(ZERO) or b"") // 8
+        hits = struct.pack(f"={RULES + 1}I", *range(half * (RULES + 1), (half + 1) * (RULES + 1)))
+        self.maps["px_hits_map"].update(hits, bytes(8 * cpus * (RULES + 1)))
+        self.rules, self.generation = tuple(rules), self.generation + 1
+        if self.open:
+            self.beat()
+
+    def hits(self) -> list[int]:
+        """Connections per rule of the rules in force, and last those that met none."""
+        start = (self.generation & 1) * (RULES + 1)
+        return [
+            sum_words(self.maps["px_hits_map"].get(struct.pack("=I", start + i)))
+            for i in (*range(len(self.rules)), RULES)
+        ]
+
+    def counters(self) -> dict[str, int]:
+        """What the programs have counted."""
+        raw = self.maps["px_counters_map"].get(ZERO) or b""
+        words = struct.unpack(f"={len(raw) // 8}Q", raw)
+        return {name: sum(words[i :: len(COUNTERS)]) for i, name in enumerate(COUNTERS)}
+
+    def flows(self) -> list[Flow]:
+        """All flows."""
+        keys, values = self.maps["px_flows_map"].dump()
+        return [
+            Flow.unpack(keys[i * KEY.size :][: KEY.size], values[i * FLOW.size :][: FLOW.size])
+            for i in range(len(keys) // KEY.size)
+        ]
+
+    def forget(self, flows: Sequence[Flow]) -> int:
+        """Removes flows; returns how many were still there."""
+        return self.maps["px_flows_map"].delete(b"".join(f.key.pack() for f in flows)) if flows else 0
+
+
+def sum_words(raw: bytes | None) -> int:
+    """A per-CPU word's sum."""
+    return sum(struct.unpack(f"={len(raw) // 8}Q", raw)) if raw else 0
+
+
+def indices(count: int) -> bytes:
+    """The keys of an array."""
+    return struct.pack(f"={count}I", *range(count))

@@ -1,0 +1,258 @@
+"""HAProxy: its configuration from a typed model, its process, its listeners, its statistics."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import re
+import resource
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from smartwire.errors import Error
+from smartwire.proxy.netns import LIBC
+
+OLDEST = (2, 4)
+PORT = 1
+"""Where HAProxy listens; the sk_lookup program gives it all other ports."""
+OTHER_FILES = 500
+SYS_PIDFD_GETFD = 438
+PR_SET_PDEATHSIG = 1
+PROBE_S = 0.3
+
+
+@dataclass(frozen=True)
+class Haproxy:
+    """What HAProxy is told.
+
+    Args:
+        directory: for its configuration and its socket.
+        http: HTTP mode, which reads requests and answers; else it passes bytes.
+        splice: bytes go from socket to socket within the kernel where that is possible.
+        threads: of HAProxy, each on a CPU of its own.
+        connect_s, idle_s: how long a server may take to answer, and a connection may say nothing.
+        keepalive_s: after how long a silent end is asked whether it is there.
+    """
+
+    directory: Path
+    http: bool = False
+    splice: bool = True
+    threads: int = 1
+    connect_s: int = 10
+    idle_s: int = 7440
+    keepalive_s: int = 300
+
+    @property
+    def socket(self) -> Path:
+        """Where it answers questions."""
+        return self.directory / "haproxy.sock"
+
+    @property
+    def file(self) -> Path:
+        """Its configuration."""
+        return self.directory / "haproxy.cfg"
+
+    @property
+    def pipes(self) -> int:
+        """Pipes for splicing; a connection without one is copied."""
+        return self.connections // 2 if self.splice else 0
+
+    @property
+    def connections(self) -> int:
+        """At a time: two files each, and with splicing half of them a pipe, which is two more."""
+        files = file_limit() - OTHER_FILES
+        return max(100, files // (3 if self.splice else 2))
+
+    def text(self) -> str:
+        """The configuration file."""
+        mode = "http" if self.http else "tcp"
+        # retries 0: another attempt would make a refused client wait for seconds.
+        return f"""# made by smartwire proxy; changes are lost
+global
+    maxconn {self.connections}
+    nbthread {self.threads}
+{f"    maxpipes {self.pipes}" if self.splice else "    nosplice"}
+    stats socket {self.socket} mode 600 level admin expose-fd listeners
+    stats timeout 1h
+    log stdout format raw daemon notice
+defaults
+    mode {mode}
+    log global
+    maxconn {self.connections}
+    backlog 65535
+    retries 0
+    timeout connect {self.connect_s}s
+    timeout client {self.idle_s}s
+    timeout server {self.idle_s}s
+{"    timeout http-request 60s" if self.http else ""}
+    option clitcpka
+    clitcpka-idle {self.keepalive_s}s
+    clitcpka-intvl 30s
+    clitcpka-cnt 8
+    option srvtcpka
+    srvtcpka-idle {self.keepalive_s}s
+    srvtcpka-intvl 30s
+    srvtcpka-cnt 8
+{"    option splice-auto" if self.splice else ""}
+{"    http-reuse never" if self.http else ""}
+frontend four
+    bind 0.0.0.0:{PORT} transparent
+    default_backend four
+frontend six
+    bind [::]:{PORT} transparent v6only
+    default_backend six
+backend four
+    source 0.0.0.0 usesrc client interface vs
+    server any 0.0.0.0:0
+backend six
+    source [::] usesrc client interface vs
+    server any [::]:0
+"""
+
+    def write(self) -> None:
+        """Writes the configuration and lets HAProxy check it; raises its complaint."""
+        check_version()
+        self.file.write_text(self.text())
+        done = subprocess.run(["haproxy", "-c", "-f", str(self.file)], capture_output=True, text=True, check=False)
+        if done.returncode:
+            said = [line for line in (done.stderr + done.stdout).splitlines() if "[ALERT]" in line]
+            raise Error(f"HAProxy refuses its configuration {self.file}: {said[0] if said else 'it does not say why'}")
+
+    def start(self, command: list[str], log: IO[bytes], old: Process | None = None) -> Process:
+        """Starts it in the container (`command` goes before its own); `old`: takes over that one's listeners and
+        lets it finish what it has."""
+        argv = [*command, "haproxy", "-db", "-f", str(self.file)]
+        if old:
+            argv += ["-x", str(self.socket), "-sf", str(old.pid)]
+        popen = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, preexec_fn=die_with_parent)
+        process = Process(popen, self.socket)
+        until = time.monotonic() + 10
+        while time.monotonic() < until:
+            if popen.poll() is not None:
+                raise Error(f"HAProxy did not start (exit {popen.returncode}); see `smartwire proxy logs`.")
+            if process.info().get("Pid") == str(popen.pid):
+                return process
+            time.sleep(0.02)
+        process.kill()
+        raise Error("HAProxy did not answer within 10 s of its start; `smartwire proxy logs` shows what it said.")
+
+
+class Process:
+    """A running HAProxy."""
+
+    def __init__(self, popen: subprocess.Popen, path: Path) -> None:
+        self.popen, self.path = popen, path
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self.popen.pid
+
+    def alive(self) -> bool:
+        """True while it runs."""
+        return self.popen.poll() is None
+
+    def ask(self, question: str, seconds: float = PROBE_S) -> str | None:
+        """What it answers to a command of its own command line; None: nothing in time."""
+        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as client:
+            client.settimeout(seconds)
+            client.connect(str(self.path))
+            client.sendall(question.encode() + b"\n")
+            answer = bytearray()
+            while some := client.recv(1 << 16):
+                answer += some
+            return answer.decode(errors="replace")
+        return None
+
+    def info(self, seconds: float = PROBE_S) -> dict[str, str]:
+        """`show info`; empty: no answer in time."""
+        lines = (self.ask("show info", seconds) or "").splitlines()
+        return dict(line.split(": ", 1) for line in lines if ": " in line)
+
+    def listeners(self) -> list[tuple[socket.socket, socket.socket]]:
+        """Copies of its listening sockets: pairs of IPv4 and IPv6."""
+        found: dict[int, list[socket.socket]] = {socket.AF_INET: [], socket.AF_INET6: []}
+        pidfd = os.pidfd_open(self.pid)
+        try:
+            for entry in sorted(os.listdir(f"/proc/{self.pid}/fd"), key=int):
+                with contextlib.suppress(OSError):
+                    if not os.readlink(f"/proc/{self.pid}/fd/{entry}").startswith("socket:"):
+                        continue
+                    fd = LIBC.syscall(SYS_PIDFD_GETFD, pidfd, int(entry), 0)
+                    if fd < 0:
+                        continue
+                    copy = socket.socket(fileno=fd)
+                    listening = copy.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+                    if listening and copy.family in found and copy.getsockname()[1] == PORT:
+                        found[copy.family].append(copy)
+                    else:
+                        copy.close()
+        finally:
+            os.close(pidfd)
+        return list(zip(*found.values(), strict=False))
+
+    def finish(self) -> None:
+        """Takes no more connections; ends when it has none."""
+        self.signal(signal.SIGUSR1)
+
+    def kill(self) -> None:
+        """Ends it at once."""
+        self.signal(signal.SIGKILL)
+        self.popen.wait()
+
+    def signal(self, number: int) -> None:
+        """Sends a signal."""
+        with contextlib.suppress(ProcessLookupError):
+            self.popen.send_signal(number)
+
+    def stopped(self) -> bool:
+        """True if the process is stopped, as by SIGSTOP or a debugger."""
+        with contextlib.suppress(OSError, IndexError):
+            return Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[0] in "tT"
+        return False
+
+
+@contextlib.contextmanager
+def listening(process: Process) -> Iterator[list[tuple[socket.socket, socket.socket]]]:
+    """HAProxy's listeners while they are needed: a copy that stays would take connections for a dead HAProxy."""
+    pairs = process.listeners()
+    try:
+        yield pairs
+    finally:
+        for pair in pairs:
+            for copy in pair:
+                copy.close()
+
+
+def die_with_parent() -> None:
+    """Before exec: the kernel kills the child when its parent is gone."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def file_limit() -> int:
+    """Open files that a process may have; raised as far as this one may."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard == resource.RLIM_INFINITY:
+        hard = 1 << 20
+    if soft < hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return hard
+
+
+def check_version() -> None:
+    """Raises a sentence unless there is a HAProxy that will do."""
+    if shutil.which("haproxy", path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin") is None:
+        raise Error("The proxy needs HAProxy: apt-get install haproxy.")
+    said = subprocess.run(["haproxy", "-v"], capture_output=True, text=True, check=False).stdout
+    found = re.search(r"version (\d+)\.(\d+)", said)
+    if not found or (int(found[1]), int(found[2])) < OLDEST:
+        have = f"{found[1]}.{found[2]}" if found else "an unknown version"
+        raise Error(f"HAProxy {have} is here and the proxy needs {OLDEST[0]}.{OLDEST[1]} or newer: Debian 12 has 2.6.")

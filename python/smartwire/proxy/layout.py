@@ -1,0 +1,88 @@
+"""What the proxy's BPF programs share with Python: bpf/proxy.h, struct by struct, in the machine's byte order."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address, ip_address
+
+ACCESS, CORE = 0, 1
+RULES = 512
+"""Rules of a set at most; index RULES counts connections that no rule met."""
+UNTAGGED = 4096
+VLAN_BASE = 65536
+NUMBERS = VLAN_BASE + UNTAGGED + 1
+"""Entries of a table of ports and VLANs."""
+
+CONTROL = struct.Struct("=QQIIII")
+PLACE = struct.Struct("=IIiI")
+KEY = struct.Struct("=16s16sII")
+HEAD = struct.Struct("=12s2H2HI")
+"""The tag types as on the wire."""
+STREAM = struct.Struct("=III4BQQ")
+FLOW = struct.Struct("=QQII" + "24s24s" + "32s32s")
+PREFIX = struct.Struct("=I16s")
+SET_BYTES = RULES // 8
+COUNTERS = (
+    "proxied", "no_rule", "no_listener", "closed", "full", "strange", "repeated", "stale", "in_packets", "in_bytes",
+    "out_packets", "out_bytes", "icmp", "kept_in", "resets", "lost",
+)  # fmt: skip
+
+assert (CONTROL.size, PLACE.size, KEY.size, HEAD.size, STREAM.size, FLOW.size) == (32, 16, 40, 24, 32, 136)
+
+Address = IPv4Address | IPv6Address
+
+
+def mapped(address: Address) -> bytes:
+    """The 16 bytes by which the programs know an address: IPv4 as ::ffff:a.b.c.d."""
+    return address.packed if address.version == 6 else bytes(10) + b"\xff\xff" + address.packed
+
+
+def unmapped(packed: bytes) -> Address:
+    """The address of :func:`mapped`."""
+    found = ip_address(packed)
+    return getattr(found, "ipv4_mapped", None) or found
+
+
+@dataclass(frozen=True)
+class Key:
+    """Who a flow is."""
+
+    access: Address
+    access_port: int
+    core: Address
+    core_port: int
+
+    def pack(self) -> bytes:
+        """As the programs have it."""
+        return KEY.pack(mapped(self.access), mapped(self.core), self.access_port << 16 | self.core_port, 0)
+
+    @staticmethod
+    def unpack(raw: bytes) -> Key:
+        """From what the programs have."""
+        access, core, ports, _ = KEY.unpack(raw)
+        return Key(unmapped(access), ports >> 16, unmapped(core), ports & 0xFFFF)
+
+
+@dataclass(frozen=True)
+class Flow:
+    """A flow's entry; bytes and packets by the side of the sender, times in ns of CLOCK_MONOTONIC."""
+
+    key: Key
+    born_ns: int
+    seen_ns: int
+    rule: int
+    generation: int
+    vlans: tuple[int, ...]
+    packets: tuple[int, int]
+    bytes: tuple[int, int]
+
+    @staticmethod
+    def unpack(key: bytes, raw: bytes) -> Flow:
+        """From what the programs have."""
+        born, seen, rule, generation, _, to_core, *streams = FLOW.unpack(raw)
+        _, tpid1, tpid2, tci1, tci2, _ = HEAD.unpack(to_core)
+        sent = [STREAM.unpack(s)[-2:] for s in streams]
+        vlans = tuple(tci & 0xFFF for tpid, tci in ((tpid1, tci1), (tpid2, tci2)) if tpid)
+        packets, octets = zip(*sent, strict=True)
+        return Flow(Key.unpack(key), born, seen, rule, generation, vlans, packets, octets)
