@@ -30,6 +30,9 @@ GROUPS: dict[str, dict[str, Entry]] = {
     "The proxy": {
         "proxy": Entry("smartwire.cli.proxy:proxy", "Terminate chosen connections in a transparent HAProxy"),
     },
+    "The box": {
+        "daemon": Entry("smartwire.cli.daemon:daemon", "Be smartwired: own the configuration, drive wires"),
+    },
     "Looking": {
         "status": Entry("smartwire.cli.look:status", "What a wire is doing, and why it leaves connections alone"),
         "flows": Entry("smartwire.cli.look:flows", "The connections that are being optimized"),

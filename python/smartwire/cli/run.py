@@ -72,7 +72,10 @@ if TYPE_CHECKING:
 @click.option(
     "--journal", type=click.Path(dir_okay=False, path_type=Path), help="Record all input for `smartwire replay`."
 )
-def run(access: str, core: str, name: str | None, limit: float, every: float, **options: Any) -> int:
+@click.option("--owner", hidden=True, help="The mark of smartwired, which starts its wires with it.")
+def run(
+    access: str, core: str, name: str | None, limit: float, every: float, owner: str | None, **options: Any
+) -> int:
     """Join two interfaces into a smart wire.
 
     Stays in the foreground until SIGINT (Ctrl-C) or SIGTERM. It then hands all connections back to their ends and
@@ -85,10 +88,12 @@ def run(access: str, core: str, name: str | None, limit: float, every: float, **
     Both interfaces carry only the wire: they are made silent (no ARP, no IPv6 of their own) and promiscuous, and get
     back what they had by `smartwire unwire ACCESS CORE`.
     """
-    from smartwire.wire import ports, registry
+    from smartwire.wire import ownership, ports, registry
 
     ports.check_pair(access, core)
     ports.check_machine()
+    if owner is None:
+        ownership.refuse(access, core, "run")
     already(access, core)
     name = name or f"{access}-{core}"
     asked = threading.Event()
@@ -97,7 +102,8 @@ def run(access: str, core: str, name: str | None, limit: float, every: float, **
     def on_signal(*_: object) -> None:
         (urgent if asked.is_set() else asked).set()
 
-    with registry.register(name, access=access, core=core, started=time.time()) as directory:
+    about = {"access": access, "core": core, "started": time.time(), "owner": owner, "limit_s": limit}
+    with registry.register(name, **about) as directory:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, on_signal)
         return serve(directory, access, core, options, limit, every, asked, urgent)

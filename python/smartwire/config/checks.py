@@ -24,7 +24,10 @@ WITHOUT_EFFECT: dict[str, str] = {
     "proxy": "the proxy engine is not started by the configuration yet: use `smartwire proxy`.",
     "wires link-loss-forwarding": "a lost link is reported, not forwarded, yet.",
     "wires hardware-bypass-hook": "the hook is not called yet.",
-    "alarms bypass-on-reset-rate": "a wire does not bypass by itself yet; the alarm is raised.",
+    "system management": "nothing listens on the management interface by the configuration yet.",
+    "system syslog": "syslog is not sent by the configuration yet.",
+    "protocols prometheus": "metrics are served by `smartwire export prometheus` yet, not by the configuration.",
+    "protocols snmp": "SNMP is answered by `smartwire export snmp` yet, not by the configuration.",
 }
 """What is accepted without effect, and the sentence that a check says about it. By the path's names, without keys."""
 

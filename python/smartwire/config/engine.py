@@ -82,6 +82,7 @@ class Engine:
         planes: what follows the configuration, in the order in which it is applied.
         clock: the time.
         tell: called with sentences that everybody who is logged in should read.
+        log: called with sentences about what commits did.
         passwords: how passwords are hashed.
         mirror: called with each record of the audit log.
     """
@@ -94,9 +95,11 @@ class Engine:
         tell: Callable[[str], None] | None = None,
         passwords: Passwords | None = None,
         mirror: Callable[[dict[str, Any]], None] | None = None,
+        log: Callable[[str], None] | None = None,
     ) -> None:
         self.store, self.planes, self.clock = store, list(planes), clock
         self.tell = tell or (lambda sentence: None)
+        self.log = log or (lambda sentence: None)
         self.passwords = passwords or Passwords(clock.monotonic)
         self.audit = Audit(store.directory / "audit.log", store.disk, clock.time, mirror)
         self.checker = prefixlists.Checker()
@@ -219,9 +222,7 @@ class Engine:
         Raises:
             CommitFailed: with every problem, or with what failed; all is as it was.
         """
-        if not self.committing.acquire(blocking=False):
-            holder = self.committer
-            raise CommitFailed(f"{holder.user if holder else 'somebody'} is committing: try again when that is done.")
+        self._begin()
         try:
             self.committer = who
             setup, problems = self.check(candidate)
@@ -229,10 +230,18 @@ class Engine:
                 raise CommitFailed(f"commit failed: {_count(len(errors))}.", problems)
             revision = self._revision(candidate, setup, who, method, comment, confirmed)
             done = self._carry_out(revision, setup)
+            for sentence in (f"configuration {revision.about.number} by {who.user}: {method}", *done):
+                self.log(sentence)
             return Commit(revision.about.number, problems, confirmed, done)
         finally:
             self.committer = None
             self.committing.release()
+
+    def _begin(self) -> None:
+        """Takes the right to apply to the planes; waits while they are only being put right."""
+        while not self.committing.acquire(timeout=0.1):
+            if holder := self.committer:
+                raise CommitFailed(f"{holder.user} is committing: try again when that is done.")
 
     def _revision(
         self, candidate: Candidate, setup: Setup, who: Who, method: str, comment: str, confirmed: float | None

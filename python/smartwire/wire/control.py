@@ -81,7 +81,11 @@ class Server:
 
 
 def ask(
-    path: Path, do: str, progress: Callable[[dict[str, Any]], None] | None = None, **parameters: Any
+    path: Path,
+    do: str,
+    progress: Callable[[dict[str, Any]], None] | None = None,
+    patience_s: float | None = None,
+    **parameters: Any,
 ) -> dict[str, Any]:
     """Sends one request to a running wire and returns its result.
 
@@ -89,6 +93,7 @@ def ask(
         path: the wire's control socket.
         do: name of the request.
         progress: called with each progress document.
+        patience_s: how long the wire may say nothing; None for ever.
 
     Raises:
         Error: with the wire's sentence, or one that says why it cannot be asked.
@@ -100,7 +105,8 @@ def ask(
             raise Error("Only root can talk to a running wire: run it with sudo.") from None
         except OSError:
             raise NotThere("The wire is not running any more: its control socket does not answer.") from None
-        with client.makefile("rw", encoding="utf-8") as stream:
+        client.settimeout(patience_s)
+        with patient(patience_s), client.makefile("rw", encoding="utf-8") as stream:
             stream.write(json.dumps({"do": do, **parameters}) + "\n")
             stream.flush()
             for line in stream:
@@ -113,3 +119,12 @@ def ask(
                 else:
                     raise KINDS_BY_CODE.get(document.get("exit_code", 1), Error)(document["error"])
     raise Error("The wire stopped while it was answering.")
+
+
+@contextlib.contextmanager
+def patient(seconds: float | None) -> Iterator[None]:
+    """Makes a sentence of a wire that says nothing for too long."""
+    try:
+        yield
+    except TimeoutError:
+        raise Error(f"The wire has not answered within {seconds:.0f} s: it hangs.") from None

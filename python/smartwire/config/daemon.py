@@ -1,0 +1,161 @@
+"""smartwired: the process that owns the configuration. Wires are processes of their own, and go on when it dies."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from smartwire.config.api import LONGEST, Answerer, peer_of
+from smartwire.config.engine import Engine
+from smartwire.config.plane import Plane
+from smartwire.config.schema import load as load_schema
+from smartwire.config.store import Store
+from smartwire.errors import Error
+from smartwire.wire import ownership
+
+TICK_S = 1.0
+RECONCILE_S = 2.0
+CONNECTIONS = 64
+"""Sessions at a time; the next one is refused with a sentence."""
+
+
+def state() -> Path:
+    """Where configurations and counters are kept: /var/lib/smartwire, or $SMARTWIRE_STATE."""
+    return Path(os.environ.get("SMARTWIRE_STATE", "/var/lib/smartwire"))
+
+
+class Daemon:
+    """Serves an engine on a socket, and keeps the planes equal to the configuration.
+
+    Args:
+        engine: not yet started.
+        path: of the socket.
+        say: takes sentences for the log.
+    """
+
+    def __init__(self, engine: Engine, path: Path, say: Callable[[str], None]) -> None:
+        self.engine, self.path, self.say = engine, path, say
+        self.writers: set[asyncio.StreamWriter] = set()
+        # A session waits for what it asked; so there must be a thread for each, and some for the daemon itself.
+        self.threads = ThreadPoolExecutor(CONNECTIONS + 4, "session")
+        self.said: list[str] = []
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Serves until `stop`."""
+        loop = asyncio.get_running_loop()
+        loop.set_default_executor(self.threads)
+        self.engine.log = self.say
+        self.engine.tell = lambda sentence: loop.call_soon_threadsafe(self.tell, sentence)
+        with contextlib.suppress(FileNotFoundError):
+            self.path.unlink()
+        await asyncio.to_thread(self.engine.start)
+        server = await asyncio.start_unix_server(self.serve, str(self.path), limit=LONGEST)
+        self.path.chmod(0o666)  # whoever connects has to log in
+        self.say(f"smartwired serves {self.path}, configuration {self.engine.running.about.number}")
+        keepers = [
+            asyncio.create_task(self.every(TICK_S, self.engine.tick)),
+            asyncio.create_task(self.every(RECONCILE_S, self.reconcile)),
+        ]
+        await stop.wait()
+        for keeper in keepers:
+            keeper.cancel()
+        server.close()
+        for writer in list(self.writers):
+            writer.close()
+        self.path.unlink(missing_ok=True)
+
+    async def every(self, seconds: float, do: Callable[[], Any]) -> None:
+        """Does something again and again, whatever it raises."""
+        while True:
+            await asyncio.sleep(seconds)
+            try:
+                await asyncio.to_thread(do)
+            except Exception as e:
+                self.say(f"internal error: {type(e).__name__}: {e}")
+
+    def reconcile(self) -> None:
+        """Puts right what has changed by itself or by hand; the same sentences are said once, not at each look."""
+        said = self.engine.reconcile()
+        if said != self.said:
+            for sentence in said:
+                self.say(sentence)
+        self.said = said
+
+    def tell(self, sentence: str) -> None:
+        """Says something to everybody who is connected, and to the log."""
+        self.say(sentence)
+        line = json.dumps({"tell": sentence}).encode() + b"\n"
+        for writer in self.writers:
+            writer.write(line)
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """One connection, which is one session."""
+        if len(self.writers) >= CONNECTIONS:
+            writer.write(
+                json.dumps({"error": f"{CONNECTIONS} sessions are open: end one.", "exit_code": 1}).encode() + b"\n"
+            )
+            writer.close()
+            return
+        user, pid = peer_of(writer.get_extra_info("socket"))
+        answerer = Answerer(self.engine, user, f"pid {pid}")
+        self.writers.add(writer)
+        try:
+            while line := await reader.readline():
+                writer.write(await asyncio.to_thread(answerer.answer, line))
+                await writer.drain()
+        except ValueError:  # longer than a line may be
+            writer.write(json.dumps({"error": "The request is too long.", "exit_code": 2}).encode() + b"\n")
+        except OSError:
+            pass  # the other end is gone
+        finally:
+            self.writers.discard(writer)
+            await asyncio.to_thread(answerer.close)
+            writer.close()
+
+
+def build(planes: Iterable[Plane], directory: Path) -> Engine:
+    """The engine of this machine."""
+    try:
+        return Engine(Store(directory / "config", load_schema()), planes)
+    except OSError as e:
+        raise Error(f"{directory} cannot be used ({e.strerror}): run it with sudo, or set SMARTWIRE_STATE.") from None
+
+
+def serve() -> None:
+    """Is smartwired until SIGTERM or SIGINT."""
+    from smartwire.config.collectplane import CollectPlane
+    from smartwire.config.wireplane import WirePlane
+
+    def say(sentence: str) -> None:
+        print(f"{time.strftime('%Y-%m-%d %H:%M:%S')}  {sentence}", file=sys.stderr, flush=True)
+
+    async def main() -> None:
+        stop = asyncio.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        await Daemon(engine, place / "api.sock", say).run(stop)
+
+    with ownership.claim() as place:
+        collector = CollectPlane(say)
+        engine = build([WirePlane(state() / "logs"), collector], state())
+        try:
+            asyncio.run(main())
+        finally:
+            collector.close()
+    say("smartwired has left; its wires go on")
+
+
+def main() -> None:
+    """The `smartwired` program."""
+    from smartwire.cli.main import main as cli
+
+    cli(["daemon", *sys.argv[1:]])
