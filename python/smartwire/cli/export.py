@@ -81,4 +81,28 @@ def prometheus(listen: tuple[str, int], once: bool) -> None:
     thread.join()
 
 
+@command(
+    "snmp",
+    examples=[
+        ("smartwire export snmp --snmpd-conf", "What snmpd.conf needs"),
+        ("snmpbulkwalk -v2c -c public localhost 1.3.6.1.4.1.32473.1", "Read everything, once snmpd has it"),
+    ],
+    see=["alarms", "counters collect"],
+)
+@click.option("--snmpd-conf", is_flag=True, help="Print the lines that snmpd.conf needs, and answer nothing.")
+def snmp(snmpd_conf: bool) -> None:
+    """Answer Debian's snmpd about wires, ports, reasons and alarms.
+
+    snmpd starts this itself (pass_persist) and asks it on standard input; SNMP v2c and v3, users and access control are
+    snmpd's. The objects are in share/mibs/SMARTWIRE-MIB.txt. Their enterprise number is a placeholder.
+    """
+    from smartwire.north.snmp import Agent, snmpd_lines
+
+    if snmpd_conf:
+        click.echo(snmpd_lines(f"{sys.executable} -m smartwire export snmp"), nl=False)
+    else:
+        Agent().answer(iter(sys.stdin.readline, ""), sys.stdout)
+
+
 export.add_command(prometheus)
+export.add_command(snmp)
