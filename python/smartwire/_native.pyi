@@ -36,6 +36,12 @@ def replay(frames: list[tuple[int, int, int, bytes, int]]) -> str:
     Each frame is (ns, interface, direction, bytes, length on the wire), as `smartwire.pcapng.Packet` has them.
     """
 
+def run_script(path: str, text: str, variant: str | None = None, verbose: bool = False) -> str:
+    """Runs a packet script in all variants, or in one; returns a report as JSON (crates/sim/src/script: Report)."""
+
+def script_variants() -> list[str]:
+    """Names of the variants in which each packet script runs."""
+
 class Emulator:
     """A link emulator between two interfaces. `spec` is JSON (crates/sim/src/emulator: EmulatorSpec)."""
 

@@ -9,6 +9,7 @@ mod guard;
 mod journal;
 mod proxy;
 mod reasons;
+mod script;
 mod sim;
 mod wire;
 
@@ -29,6 +30,8 @@ mod _native {
     use super::proxy::{proxy_is_on, proxy_take_off, BpfLink, BpfMap, BpfProgram};
     #[pymodule_export]
     use super::reasons::reasons;
+    #[pymodule_export]
+    use super::script::{run_script, script_variants};
     #[pymodule_export]
     use super::sim::{replay, simulate};
     #[pymodule_export]

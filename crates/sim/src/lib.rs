@@ -15,5 +15,6 @@ pub mod pcapng;
 pub mod profiles;
 pub mod replay;
 pub mod rng;
+pub mod script;
 pub mod trace;
 pub mod world;

@@ -22,6 +22,8 @@ pub struct SimIo {
     /// Frames that may be held, and those that are.
     budget: u32,
     held: u32,
+    /// Frames that somebody else has.
+    taken: u32,
     /// What was sent in the present batch: port, frame.
     pub(super) sent: Vec<(Port, Vec<u8>)>,
     in_flight: Vec<u32>,
@@ -42,6 +44,7 @@ impl SimIo {
             free: (0..frames).rev().collect(),
             budget,
             held: 0,
+            taken: 0,
             sent: Vec::new(),
             in_flight: Vec::new(),
             fresh: Vec::new(),
@@ -57,8 +60,13 @@ impl SimIo {
         self.book_size = places;
     }
 
+    /// Takes so many frames away from the engine that this share of all is free, percent.
+    pub fn leave_free(&mut self, percent: u32) {
+        self.taken = self.budget.saturating_sub(self.held).saturating_sub(self.budget * percent / 100);
+    }
+
     /// A received frame, which is the engine's from now on; `None` if all buffers are taken: it is lost.
-    pub(super) fn receive(&mut self, bytes: &[u8]) -> Option<FrameId> {
+    pub(crate) fn receive(&mut self, bytes: &[u8]) -> Option<FrameId> {
         if bytes.len() > CHUNK {
             return None;
         }
@@ -73,7 +81,7 @@ impl SimIo {
     }
 
     /// The batch is over: what was sent has left, and nothing received may have stayed unasked.
-    pub(super) fn end_batch(&mut self) -> Vec<(Port, Vec<u8>)> {
+    pub(crate) fn end_batch(&mut self) -> Vec<(Port, Vec<u8>)> {
         for id in std::mem::take(&mut self.in_flight) {
             let frame = &mut self.frames[id as usize];
             frame.in_flight -= 1;
@@ -139,7 +147,7 @@ impl Io for SimIo {
         self.owned(frame, "hold");
         let f = &mut self.frames[frame.0 as usize];
         assert!(!f.held, "frame {} is held twice", frame.0);
-        if self.held >= self.budget {
+        if self.held + self.taken >= self.budget {
             return false;
         }
         f.held = true;
@@ -158,7 +166,7 @@ impl Io for SimIo {
     }
 
     fn frames(&self) -> (u32, u32) {
-        (self.budget - self.held, self.budget)
+        (self.budget.saturating_sub(self.held + self.taken), self.budget)
     }
 
     fn send(&mut self, port: Port, frame: FrameId, off: u16, len: u16) {

@@ -1,0 +1,99 @@
+"""`smartwire script`: packet scripts."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from smartwire.cli.page import argument, command, json_option
+from smartwire.errors import Error, NotThere
+
+SUFFIX = ".pkt"
+
+
+@click.group("script", context_settings={"help_option_names": ["-h", "--help"]})
+def script() -> None:
+    """Packet scripts: exactly what each end of a connection receives.
+
+    A script says what client and server send, when, and what each of them must receive from the wire between them, and
+    nothing else. It runs in virtual time, as IPv4 and IPv6, with numbers that wrap, with roles swapped and through
+    tunnels. docs/packet-scripts.md describes the dialect; tests/tcp holds the scripts.
+    """
+
+
+@command(
+    "run",
+    synopsis=["smartwire script run FILE... [OPTIONS]"],
+    examples=[
+        ("smartwire script run tests/tcp", "All scripts below a directory"),
+        ("smartwire script run tests/tcp/close -v", "Those of a directory, with both time lines of each"),
+        ("smartwire script run my.pkt --variant v6+wrap -v", "One script in one variant, with both time lines"),
+    ],
+    exits={1: "a script failed, or passed though it says that it fails", 3: "there is no such file"},
+    see=["script rules", "replay"],
+)
+@argument("files", nargs=-1, required=True, metavar="FILE...", type=click.Path(path_type=Path),
+          help=f"Scripts, or directories with {SUFFIX} files in them.")
+@click.option("--variant", metavar="NAME", help="Only one, such as v4, v6+wrap+tswrap, v4+swap (default: all).")
+@click.option("-v", "--verbose", is_flag=True, help="Show both time lines of scripts that pass too.")
+@json_option
+def run(files: tuple[Path, ...], variant: str | None, verbose: bool, as_json: bool) -> int:
+    """Run packet scripts in all variants.
+
+    A script that fails is shown with what was expected (-) and what came (+), on the time lines of client and server,
+    and with the command that runs it again.
+    """
+    from smartwire.cli.output import emit
+
+    began = time.monotonic()
+    reports = {str(path): report(path, variant, verbose) for path in scripts(files)}
+    failed = [path for path, one in reports.items() if not one["ok"]]
+    if as_json:
+        emit(reports)
+        return 1 if failed else 0
+    for path, one in reports.items():
+        if verbose or not one["ok"]:
+            click.echo(click.style(f"{path}: {one['title']}", bold=True))
+            click.echo(one["text"])
+    runs = sum(one["variants"] for one in reports.values())
+    took = f"{runs:,} runs in {time.monotonic() - began:.1f} s"
+    click.echo(f"{len(reports) - len(failed)} scripts passed, {len(failed)} failed ({took})")
+    return 1 if failed else 0
+
+
+def report(path: Path, variant: str | None = None, verbose: bool = False) -> dict[str, Any]:
+    """Runs one script.
+
+    Returns:
+        ok, xfail, title, rules, variants (how many), failed (names of variants), text (for a person).
+    """
+    from smartwire import _native
+
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise NotThere(f"There is no file {path}.") from None
+    except (OSError, UnicodeDecodeError) as e:
+        raise Error(f"{path} cannot be read: {getattr(e, 'strerror', None) or 'it is no text'}.") from None
+    if variant and variant not in _native.script_variants():
+        raise Error(f"There is no variant {variant}; they are {', '.join(_native.script_variants())}.")
+    return json.loads(_native.run_script(str(path), text, variant, verbose))
+
+
+def scripts(paths: Iterable[Path]) -> list[Path]:
+    """The scripts themselves, in order; directories give those below them."""
+    found: list[Path] = []
+    for path in paths:
+        below = sorted(path.rglob(f"*{SUFFIX}")) if path.is_dir() else [path]
+        if not below:
+            raise NotThere(f"There is no {SUFFIX} file in {path}.")
+        found += below
+    return found
+
+
+script.add_command(run)
