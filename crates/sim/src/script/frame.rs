@@ -147,7 +147,7 @@ impl Session {
 
     fn segment(&mut self, now_ms: u32, end: End, seg: &Segment, marks: &Marks, below: &Below) -> Vec<u8> {
         let (e, o) = (end as usize, end.other() as usize);
-        let opts = self.options(end, seg);
+        let opts = self.options(seg);
         if seg.flags & SYN != 0 {
             let ts = opts.iter().any(|o| matches!(o, Opt::Ts(_)));
             let ws = opts.iter().find_map(|o| if let Opt::Wscale(n) = o { Some(*n) } else { None });
@@ -193,11 +193,10 @@ impl Session {
     }
 
     /// The options of a segment: those written, and the connection's timestamps before them.
-    fn options(&self, end: End, seg: &Segment) -> Vec<Opt> {
+    fn options(&self, seg: &Segment) -> Vec<Opt> {
         let mut opts = seg.opts.clone();
         let said = opts.iter().any(|o| matches!(o, Opt::Ts(_) | Opt::NoTs));
         let due = self.ts() && seg.flags & (SYN | RST) == 0 && !said;
-        let _ = end;
         if due {
             opts.splice(0..0, [Opt::Nop, Opt::Nop, Opt::Ts(None)]);
         }
@@ -273,10 +272,10 @@ fn ip_packet(src: Ipv6Addr, dst: Ipv6Addr, proto: u8, l4: &[u8], ident: u16, mar
         let at = out.len();
         let options: &[u8] = if marks.ip_options { &[1, 1, 1, 0] } else { &[] };
         let header = 20 + options.len();
-        out.extend([0x40 | header as u8 / 4, class]);
+        out.extend([0x40 | (header as u8 / 4), class]);
         out.extend(((header + l4.len()) as u16).to_be_bytes());
         out.extend(ident.to_be_bytes());
-        let place = marks.fragment.map_or(0x4000, |(offset, more)| offset / 8 | u16::from(more) << 13);
+        let place = marks.fragment.map_or(0x4000, |(offset, more)| (offset / 8) | (u16::from(more) << 13));
         out.extend(place.to_be_bytes());
         out.extend([below.ttl, proto, 0, 0]);
         out.extend(src.octets());

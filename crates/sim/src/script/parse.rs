@@ -377,7 +377,7 @@ fn bodies(words: &mut Words<'_>) -> Parsed<Vec<Body>> {
         "icmp" => {
             words.next();
             return Ok(vec![match (words.next(), words.next()) {
-                ("too-big", mtu) if mtu.is_empty() => Body::TooBig(0),
+                ("too-big", "") => Body::TooBig(0),
                 ("too-big", mtu) => {
                     Body::TooBig(mtu.parse().map_err(|_| format!("`{mtu}` is no MTU; write icmp too-big 1280"))?)
                 }
@@ -396,20 +396,14 @@ fn bodies(words: &mut Words<'_>) -> Parsed<Vec<Body>> {
     let flags = flags(words.next())?;
     let (seq, times, len) = span(words.next())?;
     let mut seg = Segment { flags, seq, len, ..Segment::default() };
-    loop {
-        match words.peek() {
-            "ack" | "win" | "right" | "urg" => {
-                let name = words.next();
-                let value = words.next();
-                let r = range(value)?;
-                match name {
-                    "ack" => seg.ack = Some(r.from),
-                    "urg" => seg.urg = Some(r.from as u16),
-                    "win" => seg.win = Some(r),
-                    _ => seg.right = Some(r),
-                }
-            }
-            _ => break,
+    while matches!(words.peek(), "ack" | "win" | "right" | "urg") {
+        let name = words.next();
+        let value = range(words.next())?;
+        match name {
+            "ack" => seg.ack = Some(value.from),
+            "urg" => seg.urg = Some(value.from as u16),
+            "win" => seg.win = Some(value),
+            _ => seg.right = Some(value),
         }
     }
     if let Some(inside) = words.enclosed('<', '>')? {
