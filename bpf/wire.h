@@ -12,7 +12,7 @@
 #include <bpf/bpf_endian.h>
 
 /* Changes with every change of a layout below: a newer engine won't take over an older wire's maps. */
-#define SW_ABI 4
+#define SW_ABI 5
 
 #define SW_SLOTS 8      /* entries per bucket of the custody book */
 #define SW_MAX_PORTS 32 /* ports of one wire: pair k is ports 2k (access) and 2k + 1 (core) */
@@ -51,6 +51,7 @@ struct sw_wire {
 	__u64 heard_ns;   /* when the latest frame came */
 	__u64 silence_ns; /* for how long frames have come since that beat */
 	__u64 open_beat;  /* the latest beat after which a frame found the wire open */
+	__u64 guarded;    /* connections that a guardian has reset; no program needs it */
 	__u64 syn_ns;     /* when the latest SYN came while the engine listened */
 	__u32 ifindex[SW_MAX_PORTS];
 };
@@ -76,9 +77,11 @@ struct sw_entry {
 	struct sw_flow flow;
 	__u32 rcv_nxt[2];
 	__u32 snd_nxt[2];
-	__u8 macs[2][12]; /* destination, then source, of a frame towards that side; for the next engine, as is port */
+	/* For whoever resets the silent ones: destination, then source, of a frame towards that side; the ports; tags. */
+	__u8 macs[2][12];
 	__u8 port[2];
-	__u8 pad[6];
+	__u16 tpid[2];
+	__u8 pad[2];
 	__u32 resets[2];
 };
 
@@ -118,7 +121,7 @@ struct sw_counters {
 	__u64 held_back_frames;
 };
 
-_Static_assert(sizeof(struct sw_wire) == 248, "as in layout.rs");
+_Static_assert(sizeof(struct sw_wire) == 256, "as in layout.rs");
 _Static_assert(sizeof(struct sw_port) == 16, "as in layout.rs");
 _Static_assert(sizeof(struct sw_entry) == 104, "as in layout.rs");
 _Static_assert(sizeof(struct sw_bucket) == 896, "as in layout.rs");

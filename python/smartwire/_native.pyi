@@ -127,6 +127,10 @@ class Wire:
     def stop(self) -> None:
         """Opens the copper wire and closes the ports."""
 
+def guard_wire(port: str, lifeline: int) -> None:
+    """Watches over the wire of a port until the other end of the pipe `lifeline` is closed, or the wire's process gives
+    it back or loses it; resets the connections that would hang when it is gone, stopped, or hangs."""
+
 def unwire(access: str, core: str) -> bool:
     """Takes everything of Smartwire off two interfaces; False if nothing was there."""
 

@@ -38,7 +38,9 @@ def sound(wire: Wire) -> None:
     """What must hold of any running wire's counters."""
     time.sleep(0.6)  # the counters and the complaints are behind by up to half a second
     counters = wire.counters()
-    assert (counters["ledger_faults"], counters["bad_sends"], counters["opened"]) == (0, 0, 0), wire.complaints()
+    assert (counters["ledger_faults"], counters["bad_sends"]) == (0, 0), wire.complaints()
+    # Never while healthy; a machine that runs nothing for long, not even what is most urgent, is not.
+    assert counters["opened"] <= counters["stalls"], wire.complaints()
     parts = ("frames_free", "frames_filled", "frames_held", "frames_sending", "frames_away")
     assert sum(counters[p] for p in parts) == counters["frames_total"]
 

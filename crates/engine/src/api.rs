@@ -132,6 +132,8 @@ pub struct CustodyMark {
     pub snd_nxt: [u32; 2],
     /// Ethernet destination, then source address of a frame towards that side, per side.
     pub macs: [[u8; 12]; 2],
+    /// EtherTypes of the one or two VLAN tags whose ids are the flow's scope; 0: no such tag.
+    pub tpid: [u16; 2],
     /// Number of the port last used towards that side.
     pub port: [u8; 2],
 }

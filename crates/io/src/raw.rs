@@ -42,11 +42,18 @@ pub struct RawOptions {
     pub socket_buffer: u32,
     /// Receive frames for other hosts' addresses too.
     pub promiscuous: bool,
+    /// Receive at all.
+    pub receive: bool,
+}
+
+impl RawOptions {
+    /// For somebody who only sends.
+    pub const SEND_ONLY: RawOptions = RawOptions { max_frame: 0, socket_buffer: 1 << 20, promiscuous: false, receive: false };
 }
 
 impl Default for RawOptions {
     fn default() -> RawOptions {
-        RawOptions { max_frame: 16 * 1024, socket_buffer: 32 << 20, promiscuous: true }
+        RawOptions { max_frame: 16 * 1024, socket_buffer: 32 << 20, promiscuous: true, receive: true }
     }
 }
 
@@ -90,7 +97,7 @@ impl RawSocket {
         sys::set_option(raw, libc::SOL_PACKET, libc::PACKET_AUXDATA, &1i32).map_err(os)?;
         sys::set_option(raw, libc::SOL_PACKET, PACKET_IGNORE_OUTGOING, &1i32).map_err(os)?;
         set_buffers(raw, options.socket_buffer);
-        bind(raw, index, libc::ETH_P_ALL as u16).map_err(os)?;
+        bind(raw, index, if options.receive { libc::ETH_P_ALL as u16 } else { 0 }).map_err(os)?;
         if options.promiscuous {
             let req = libc::packet_mreq {
                 mr_ifindex: index as i32,

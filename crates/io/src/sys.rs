@@ -23,6 +23,23 @@ pub fn thread_cpu_ns() -> u64 {
     ts.tv_sec as u64 * 1_000_000_000 + ts.tv_nsec as u64
 }
 
+/// The calling thread's id in the kernel.
+pub fn thread_id() -> u32 {
+    // SAFETY: gettid takes nothing and cannot fail.
+    unsafe { libc::gettid() as u32 }
+}
+
+/// Processor time that thread `id` of this process has used until the scheduler last looked, in nanoseconds, if it is
+/// running or would run if it were given a processor; `None` if it waits for something else.
+pub fn ready_thread_cpu_ns(id: u32) -> Option<u64> {
+    let read = |file| std::fs::read_to_string(format!("/proc/self/task/{id}/{file}")).ok();
+    let stat = read("stat")?;
+    // The state follows the name, which is in brackets and may hold some itself.
+    let state = stat.rsplit(')').next()?.trim_start().chars().next()?;
+    let used = read("schedstat")?.split(' ').next()?.parse().ok()?;
+    (state == 'R').then_some(used)
+}
+
 /// What to wait for on a descriptor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Interest {
@@ -238,6 +255,24 @@ pub fn be_first() {
     be_punctual();
 }
 
+/// Gives up every capability of the calling thread for good, and of what it may start: it keeps the descriptors that it
+/// has. A wish, as [`be_punctual`].
+pub fn be_harmless() {
+    #[repr(C)]
+    struct Header {
+        version: u32,
+        pid: i32,
+    }
+    /// `_LINUX_CAPABILITY_VERSION_3` of linux/capability.h.
+    const VERSION: u32 = 0x2008_0522;
+    let (header, none) = (Header { version: VERSION, pid: 0 }, [[0u32; 3]; 2]);
+    // SAFETY: `header` and the two zeroed sets are what this version of capset reads; prctl takes no pointers here.
+    unsafe {
+        libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+        libc::syscall(libc::SYS_capset, &header, none.as_ptr());
+    }
+}
+
 /// True when this process may open packet sockets and change interfaces.
 pub fn is_root() -> bool {
     // SAFETY: geteuid takes nothing and cannot fail.
@@ -264,6 +299,27 @@ mod tests {
     fn a_missing_interface_is_named_in_one_sentence() {
         let err = if_index("nosuchport0").unwrap_err().to_string();
         assert_eq!(err, "There is no interface nosuchport0; `ip link` lists those there are.");
+    }
+
+    #[test]
+    fn a_thread_is_ready_while_it_runs_and_not_while_it_sleeps() {
+        let mine = ready_thread_cpu_ns(thread_id()).expect("this one runs");
+        let (tell, told) = std::sync::mpsc::channel();
+        let (wake, sleep) = std::sync::mpsc::channel::<()>();
+        let other = std::thread::spawn(move || {
+            tell.send(thread_id()).unwrap();
+            let _ = sleep.recv();
+        });
+        let id = told.recv().unwrap();
+        while ready_thread_cpu_ns(id).is_some() {
+            std::thread::yield_now();
+        }
+        drop(wake);
+        other.join().unwrap();
+        let from = thread_cpu_ns();
+        while thread_cpu_ns() < from + 50_000_000 {}
+        assert!(ready_thread_cpu_ns(thread_id()).unwrap() >= mine + 20_000_000);
+        assert_eq!(ready_thread_cpu_ns(id), None, "gone");
     }
 
     #[test]

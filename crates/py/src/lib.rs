@@ -35,7 +35,7 @@ mod _native {
     #[pymodule_export]
     use super::sim::{replay, simulate};
     #[pymodule_export]
-    use super::wire::{copper, unwire, Wire};
+    use super::wire::{copper, guard_wire, unwire, Wire};
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {

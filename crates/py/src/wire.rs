@@ -189,6 +189,13 @@ impl Wire {
     }
 }
 
+/// Watches over the wire of a port until the other end of a pipe is closed or there is nothing to watch over; resets
+/// what would hang.
+#[pyfunction]
+pub fn guard_wire(py: Python<'_>, port: String, lifeline: i32) -> PyResult<()> {
+    guard::run(py, || worker::guard(&port, lifeline))
+}
+
 /// Takes everything of Smartwire off two interfaces; False if nothing was there.
 #[pyfunction]
 pub fn unwire(py: Python<'_>, access: String, core: String) -> PyResult<bool> {

@@ -21,7 +21,7 @@ const PAGE_NS: u64 = 100_000_000;
 const AUDIT_NS: u64 = 1_000_000_000;
 
 /// What the page says beside engines and ports.
-pub(crate) const EXTRA: [&str; 21] = [
+pub(crate) const EXTRA: [&str; 23] = [
     "frames_total",
     "frames_free",
     "frames_filled",
@@ -43,6 +43,8 @@ pub(crate) const EXTRA: [&str; 21] = [
     "no_socket_frames",
     "opened",
     "survivors_reset",
+    "guardian_reset",
+    "stalls",
 ];
 
 /// The chores of one wire.
@@ -56,6 +58,8 @@ pub(crate) struct House {
     net: Net,
     /// Frames that found no room in a queue between threads.
     dropped: Arc<AtomicU64>,
+    /// Times that the machine did not run the heartbeat when it was due.
+    stalls: Arc<AtomicU64>,
     up: Vec<bool>,
     page_at: Now,
     audit_at: Now,
@@ -69,11 +73,12 @@ impl House {
         names: Vec<String>,
         news: Arc<Mutex<Vec<String>>>,
         dropped: Arc<AtomicU64>,
+        stalls: Arc<AtomicU64>,
     ) -> Result<House, IoError> {
         let survivors = Survivors::find(steer.custody());
         let (net, up) = (Net::here()?, vec![true; names.len()]);
         let (page_at, audit_at) = (Now(0), Now(0));
-        Ok(House { page, steer, engines, names, survivors, news, net, dropped, up, page_at, audit_at })
+        Ok(House { page, steer, engines, names, survivors, news, net, dropped, stalls, up, page_at, audit_at })
     }
 
     /// When there is something to do next.
@@ -142,6 +147,8 @@ impl House {
             s.no_socket_frames,
             self.steer.open_count(),
             self.survivors.sent(),
+            self.steer.guarded(),
+            self.stalls.load(Ordering::Relaxed),
         ];
         self.page.write(now.0, &engines, &ports, &extra);
     }

@@ -7,6 +7,8 @@
 //!   seat      an engine with its orders, events, counters and foreign traffic
 //!   house     chores of the thread that owns the ports: page, audit, interfaces, survivors
 //!   journal, tap   what an engine is given and does, recorded for a replay or captured for a person (watch: both)
+//!   survivors, resets   connections that an earlier engine left with custody are reset by the next one, or before by
+//!   guardian  a process of its own that sleeps until the wire's is gone
 //!   pulse     the heartbeat, as long as every thread keeps its promises
 //!   page, events   what others read without touching a worker
 //!   bench     how fast the engine is, without I/O
@@ -15,6 +17,7 @@
 pub mod bench;
 mod events;
 mod foreign;
+mod guardian;
 mod hand;
 mod house;
 mod journal;
@@ -23,6 +26,7 @@ mod open;
 mod options;
 mod page;
 mod pulse;
+mod resets;
 mod seat;
 mod single;
 mod spread;
@@ -31,6 +35,7 @@ mod tap;
 mod watch;
 mod wire;
 
+pub use guardian::guard;
 pub use journal::{replay_journal, Replayed};
 pub use open::{copper, steer_error, unwire, About};
 pub use options::{default_frames, IoChoice, Options};

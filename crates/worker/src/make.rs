@@ -43,6 +43,7 @@ pub(crate) struct Made {
     steer: Arc<Steer>,
     chunk: usize,
     dropped: Arc<AtomicU64>,
+    stalls: Arc<AtomicU64>,
 }
 
 impl Made {
@@ -62,6 +63,7 @@ impl Made {
             steer: opened.steer.clone(),
             chunk: opened.about.frame_bytes,
             dropped: Arc::new(AtomicU64::new(0)),
+            stalls: Arc::new(AtomicU64::new(0)),
         })
     }
 
@@ -74,7 +76,7 @@ impl Made {
         if listening {
             self.steer.want(Wanted::Handshakes);
         }
-        let pulse = Pulse::start(self.steer.heartbeat().clone(), 1, wake.clone())?;
+        let pulse = Pulse::start(self.steer.heartbeat().clone(), 1, wake.clone(), self.stalls.clone())?;
         let promise = pulse.promise(0);
         let (steer, stop) = (self.steer.clone(), wire.stop.clone());
         let single = Single { driver: opened.driver, seat, house, pulse, promise, steer, wake, stop, listening };
@@ -104,7 +106,7 @@ impl Made {
             wire.desks.push(desk);
         }
         let house = self.house(wire, wire.desks.iter().map(|d| d.published.clone()).collect())?;
-        let pulse = Pulse::start(self.steer.heartbeat().clone(), count + 1, io_bell.wake.clone())?;
+        let pulse = Pulse::start(self.steer.heartbeat().clone(), count + 1, io_bell.wake.clone(), self.stalls.clone())?;
         let promises: Vec<Promise> = (0..=count).map(|i| pulse.promise(i)).collect();
         let spreader = Spreader {
             driver,
@@ -149,7 +151,7 @@ impl Made {
     fn house(&mut self, wire: &Wire, engines: Vec<Arc<Published>>) -> Result<House, IoError> {
         let page = self.page.take().ok_or_else(|| IoError::new("The stats page was taken twice; this is a bug."))?;
         let names = wire.about().ports.clone();
-        House::new(page, self.steer.clone(), engines, names, self.news.clone(), self.dropped.clone())
+        House::new(page, self.steer.clone(), engines, names, self.news.clone(), self.dropped.clone(), self.stalls.clone())
     }
 }
 

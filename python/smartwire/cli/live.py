@@ -10,6 +10,8 @@ from smartwire.cli.output import bits, ms
 from smartwire.wire.report import duration, report
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from rich.console import RenderableType
 
     from smartwire.wire.service import Service
@@ -18,15 +20,17 @@ ROWS = 10
 """Subscribers shown."""
 
 
-def live(wire: Any, service: Service, info: dict[str, Any], asked: threading.Event) -> None:
+def live(
+    wire: Any, news: Callable[[], list[str]], service: Service, info: dict[str, Any], asked: threading.Event
+) -> None:
     """Redraws once a second until `asked` is set or the wire fails."""
     from rich.live import Live
 
     last = service.stats.read()
     with Live(auto_refresh=False, transient=True) as screen:
         while not asked.wait(1.0) and not wire.failed():
-            for news in wire.news():
-                screen.console.print(news)
+            for text in news():
+                screen.console.print(text)
             sample = service.stats.read()
             subscribers = wire.subscribers()
             screen.update(page(report(info, last, sample), subscribers), refresh=True)

@@ -14,6 +14,8 @@ import click
 from smartwire.cli.page import DURATION, INTERFACE, argument, command
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from smartwire.wire.service import Service
 
 
@@ -152,9 +154,11 @@ def serve(
 
     from smartwire import _native
     from smartwire.wire.control import Server
+    from smartwire.wire.guardian import Guardian
     from smartwire.wire.service import Service
 
     wire = _native.Wire([(access, core)], directory / "stats", directory / "events", **options)
+    guardian = Guardian(access)
     try:
         about = wire.describe()
         info = json.loads((directory / "wire.json").read_text()) | about
@@ -167,7 +171,7 @@ def serve(
         for reason in about.get("why", []):
             click.echo(f"not used: {reason}", err=True)
         sys.stdout.flush()
-        watch(wire, service, info, every, asked)
+        watch(wire, lambda: wire.news() + guardian.news(), service, info, every, asked)
         status = leave(wire, service, limit, urgent)
         for news in wire.news():
             click.echo(news, err=True)
@@ -175,16 +179,24 @@ def serve(
         return status
     finally:
         wire.stop()
+        guardian.leave()
 
 
-def watch(wire: Any, service: Service, info: dict[str, Any], every: float, asked: threading.Event) -> None:
+def watch(
+    wire: Any,
+    news: Callable[[], list[str]],
+    service: Service,
+    info: dict[str, Any],
+    every: float,
+    asked: threading.Event,
+) -> None:
     """Shows what the wire does until a signal asks to leave; raises the wire's sentence if it fails."""
     from smartwire.errors import Error
 
     if sys.stdout.isatty():
         from smartwire.cli.live import live
 
-        live(wire, service, info, asked)
+        live(wire, news, service, info, asked)
     else:
         from smartwire.wire.report import report
 
@@ -192,8 +204,8 @@ def watch(wire: Any, service: Service, info: dict[str, Any], every: float, asked
         while not asked.wait(0.5):
             if sentence := wire.failed():
                 raise Error(sentence)
-            for news in wire.news():
-                click.echo(news, err=True)
+            for text in news():
+                click.echo(text, err=True)
             if time.monotonic() >= next_line:
                 sample = service.stats.read()
                 click.echo(line(report(info, last, sample)))

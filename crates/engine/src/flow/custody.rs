@@ -55,6 +55,7 @@ impl Flow<'_> {
             rcv_nxt: [0, 1].map(|side: usize| rec.wire(1 - side, self.reset_at(1 - side))),
             snd_nxt: [0, 1].map(|side: usize| rec.wire(side, act.rx[side].rcv_nxt())),
             macs: [0, 1].map(|side: usize| cx.sh.paths.get(rec.path[side]).macs()),
+            tpid: cx.sh.paths.get(rec.path[0]).tpids(),
             port: rec.port,
         }
     }

@@ -317,6 +317,14 @@ pub(super) fn remove_xdp(ifindex: u32) -> Result<bool, SteerError> {
     }
 }
 
+/// The wire that an interface is a port of.
+pub(super) fn wire_of(ifindex: u32) -> Result<Wire, SteerError> {
+    match look(ifindex)?.tc {
+        Some(tc) => Wire::of_program(&tc.info),
+        None => Err(SteerError::Refused(format!("{} is not a port of a wire.", name_of(ifindex)?))),
+    }
+}
+
 /// What [`super::Steer::unwire`] says.
 pub(super) fn unwire(access: u32, core: u32) -> Result<bool, SteerError> {
     check_pairs(&[(access, core)])?;
@@ -329,6 +337,10 @@ pub(super) fn unwire(access: u32, core: u32) -> Result<bool, SteerError> {
     }
     let mut any = false;
     for ifindex in [access, core] {
+        // Whoever still watches over this wire finds that it is over.
+        if let Ok(wire) = wire_of(ifindex) {
+            heartbeat::depose(wire.page());
+        }
         any |= remove_xdp(ifindex)?;
         if look(ifindex)?.tc.is_some() {
             rtnl::remove_filter(ifindex)?;

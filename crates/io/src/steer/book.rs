@@ -65,7 +65,9 @@ impl CustodyBook {
                 e.macs[side * 3 + i].store(u32::from_ne_bytes([word[0], word[1], word[2], word[3]]), Relaxed);
             }
         }
-        e.port[0].store(u32::from_ne_bytes([mark.port[0], mark.port[1], 0, 0]), Relaxed);
+        let ([access, core], [outer, inner]) = (mark.port, mark.tpid.map(u16::to_ne_bytes));
+        e.port[0].store(u32::from_ne_bytes([access, core, outer[0], outer[1]]), Relaxed);
+        e.port[1].store(u32::from_ne_bytes([inner[0], inner[1], 0, 0]), Relaxed);
         if mark.custody {
             state.store(mine << 1 | 1, Release);
         }
@@ -91,6 +93,13 @@ impl CustodyBook {
             let survives = state & 1 == 1 && (mine == 0 || state >> 1 != mine);
             survives.then(|| survivor((index * SLOTS + slot) as u32, &bucket.entry[slot]))
         })
+    }
+
+    /// True if the entry is marked and still that flow's.
+    pub(super) fn is_marked(&self, entry: u32, key: &FlowKey) -> bool {
+        let Some((state, e)) = self.place(entry) else { return false };
+        let same = e.flow.words.iter().zip(words(key)).all(|(is, was)| is.load(Relaxed) == was);
+        same && state.load(Acquire) & 1 == 1
     }
 
     /// Forgets a survivor.
@@ -182,8 +191,10 @@ fn survivor(entry: u32, e: &Entry) -> Survivor {
     for (i, w) in e.macs.iter().enumerate() {
         mark.macs[i / 3][i % 3 * 4..i % 3 * 4 + 4].copy_from_slice(&w.load(Relaxed).to_ne_bytes());
     }
-    let [access, core, ..] = e.port[0].load(Relaxed).to_ne_bytes();
+    let [access, core, outer @ ..] = e.port[0].load(Relaxed).to_ne_bytes();
+    let [i, n, ..] = e.port[1].load(Relaxed).to_ne_bytes();
     mark.port = [access, core];
+    mark.tpid = [outer, [i, n]].map(u16::from_ne_bytes);
     let ports = word(4);
     let key = FlowKey {
         access_addr: addr(0),

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::layout::WirePage;
 use super::maps::Wire;
@@ -84,6 +85,11 @@ impl Heartbeat {
             page.owner_pid.store(0, Release);
         }
     }
+}
+
+/// Silence after which the programs take an engine for dead.
+pub(super) fn patience(page: &WirePage) -> Duration {
+    Duration::from_nanos(PATIENCE.saturating_mul(page.timeout_ns.load(Relaxed)))
 }
 
 /// Takes the wire from an engine that lives no more, if one still has it: should it wake up, it finds itself succeeded.

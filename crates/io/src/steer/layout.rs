@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU32, AtomicU64};
 
 /// As `SW_ABI`.
-pub(super) const ABI: u32 = 4;
+pub(super) const ABI: u32 = 5;
 /// Entries per bucket of the custody book.
 pub(super) const SLOTS: usize = 8;
 /// Ports of one wire.
@@ -34,6 +34,8 @@ pub(super) struct WirePage {
     pub heard_ns: AtomicU64,
     pub silence_ns: AtomicU64,
     pub open_beat: AtomicU64,
+    /// Connections that a guardian has reset.
+    pub guarded: AtomicU64,
     pub syn_ns: AtomicU64,
     pub ifindex: [AtomicU32; MAX_PORTS],
 }
@@ -62,7 +64,8 @@ pub(super) struct Entry {
     pub snd_nxt: [AtomicU32; 2],
     /// Two times destination and source address, as words of memory.
     pub macs: [AtomicU32; 6],
-    /// Port towards the access side, port towards the core, six bytes unused.
+    /// Port towards the access side, port towards the core (a byte each), EtherTypes of two VLAN tags (two bytes each,
+    /// in host order), two bytes unused.
     pub port: [AtomicU32; 2],
     pub resets: [AtomicU32; 2],
 }
@@ -93,7 +96,7 @@ pub(super) const COUNTERS: usize = 10;
 
 // The programs hold these numbers.
 const _: () = {
-    assert!(size_of::<WirePage>() == 248);
+    assert!(size_of::<WirePage>() == 256);
     assert!(size_of::<PortConfig>() == 16);
     assert!(size_of::<Entry>() == 104);
     assert!(size_of::<Bucket>() == 896);

@@ -39,12 +39,14 @@ mod maps;
 mod object;
 pub mod proxy;
 mod rtnl;
+mod vigil;
 #[cfg(test)]
 mod tests;
 
 pub use book::CustodyBook;
 pub use error::SteerError;
 pub use heartbeat::Heartbeat;
+pub use vigil::{Sign, Vigil};
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::atomic::Ordering::Relaxed;
@@ -300,6 +302,11 @@ impl Steer {
     /// How often the wire opened while an engine had claimed it.
     pub fn open_count(&self) -> u64 {
         self.wire.page().opened.load(Relaxed)
+    }
+
+    /// Connections that a guardian reset after their engine was gone.
+    pub fn guarded(&self) -> u64 {
+        self.wire.page().guarded.load(Relaxed)
     }
 
     /// Frames and resets so far.

@@ -36,6 +36,7 @@ fn made_up_mark() -> CustodyMark {
         rcv_nxt: [0x1000_0001, 0x2000_0002],
         snd_nxt: [0x3000_0003, 0x4000_0004],
         macs: [macs(PHONE, SERVER), macs(SERVER, PHONE)],
+        tpid: [0, 0],
         port: [0, 0],
     }
 }
@@ -104,6 +105,7 @@ fn mark_of(phone: &mut RawSocket, port: u16, host: IpAddr) -> (FlowKey, CustodyM
         rcv_nxt: [server_next, t.ack()],
         snd_nxt: [t.ack(), server_next],
         macs: [macs(dst, src), macs(src, dst)],
+        tpid: [0, 0],
         port: [0, 0],
     };
     (key, mark)
@@ -134,6 +136,7 @@ fn an_engine_to_be_killed() {
         rcv_nxt: [number(5), number(6)],
         snd_nxt: [number(7), number(8)],
         macs: [mac(9), mac(10)],
+        tpid: [0, 0],
         port: [0, 0],
     };
     mark(steer.custody(), &key, &numbers);

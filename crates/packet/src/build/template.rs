@@ -7,6 +7,7 @@ use crate::bytes::{be16, be8, put, put16, put32, range};
 use crate::csum::{add, never_zero, outer_udp_sum, pseudo_sum, sum, sum_portable};
 use crate::ip::Ecn;
 use crate::layers::{proto, IpVersion, Layers, Tunnel, TunnelKind};
+use crate::parse::ethertype;
 use crate::tcp::Flags;
 
 /// Room for link, encapsulation and innermost IP headers.
@@ -129,6 +130,16 @@ impl Template {
             *to = *from;
         }
         macs
+    }
+
+    /// The EtherTypes of the first two VLAN tags, 0 for one that is not there.
+    pub fn tpids(&self) -> [u16; 2] {
+        let at = |i: usize| u16::from_be_bytes([self.bytes[i], self.bytes[i + 1]]);
+        let is_tag = |tpid| matches!(tpid, ethertype::VLAN | ethertype::QINQ | ethertype::QINQ_OLD);
+        match (at(12), at(16)) {
+            (first, second) if is_tag(first) => [first, if is_tag(second) { second } else { 0 }],
+            _ => [0; 2],
+        }
     }
 
     /// The endpoints that it was learned from or given.
