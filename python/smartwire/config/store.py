@@ -95,6 +95,8 @@ class Store:
 
     def newest(self) -> Revision | None:
         """The newest whole revision, or None; damaged ones are put aside and named in `damage`."""
+        # A process may have died between a rename and its sync: what is found is to stay found.
+        self.disk.sync(self.revisions)
         for number in self.numbers():
             try:
                 return self.read(number)
@@ -202,6 +204,8 @@ class Store:
         for snapshot in contents.values():
             if snapshot.digest not in there:
                 self._put(self.lists / snapshot.digest, snapshot.content)
+        if contents:  # also for those that a process left there which died before it had synced the directory
+            self.disk.sync(self.lists)
         self._beside(self._draft(revision), _file(revision))
 
     def record(self, revision: Revision) -> None:
