@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import sqlite3
+import subprocess
+import sys
+import threading
 from dataclasses import replace
 
 import pytest
@@ -344,3 +348,40 @@ def test_a_damaged_list_of_alarms_is_one_sentence(smartwire, run_dir):
     assert done.status == 1
     assert "cannot be read" in done.err
     assert os.path.exists(run_dir / "alarms.json")
+
+
+def test_the_collector_tells_syslog_and_trap_receivers_of_an_alarm(page_wire, tmp_path):
+    """The command as an operator starts it, over loopback: a port that is down reaches a syslog server."""
+    page_wire.port(1, up=0)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+        server.bind(("127.0.0.1", 0))
+        server.settimeout(60)
+        url = f"udp://127.0.0.1:{server.getsockname()[1]}"
+        command = [sys.executable, "-m", "smartwire", "counters", "collect", "--step", "1", "--syslog", url]
+        stop = threading.Event()
+        beat = threading.Thread(target=lambda: [page_wire.publish() for _ in iter(lambda: stop.wait(0.2), True)])
+        beat.start()
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=os.environ) as process:
+            try:
+                heard = server.recv(4096).decode()
+            finally:
+                stop.set()
+                beat.join()
+                process.terminate()
+                _, said = process.communicate(timeout=60)
+    assert "ALARM_RAISED" in heard
+    assert "eth2" in heard
+    assert process.returncode == 0, said.decode()
+    assert b"port-down (critical)" in said
+
+
+@pytest.mark.parametrize(
+    "options",
+    [["--syslog", "nonsense"], ["--trap", "a:b"], ["--trap", "192.0.2.1", "--trap-user", "{bad}"]],
+)
+def test_receivers_that_cannot_be_meant_are_refused_in_one_sentence(smartwire, tmp_path, options):
+    bad = tmp_path / "bad"
+    bad.write_text("user\nshort\n")
+    done = smartwire("counters", "collect", *[o.format(bad=bad) for o in options])
+    assert done.status == 2
+    assert done.err.count("\n") == 1

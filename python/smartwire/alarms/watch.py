@@ -27,6 +27,9 @@ class Sink(Protocol):
     def tell(self, change: Change) -> None:
         """An alarm was raised or cleared."""
 
+    def close(self) -> None:
+        """Tells what waits, as far as that is quickly done."""
+
 
 def bypass_wire(name: str) -> None:
     """Bypasses a whole wire; returns when it is drained."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from smartwire.cli.collect import collect
 from smartwire.cli.page import DURATION, argument, command, json_option
 
 if TYPE_CHECKING:
@@ -190,76 +191,6 @@ def several(curves: Sequence[tuple[Series, int, Sequence[Bucket]]], begin: int, 
 def clock(unix_s: int, dated: bool = False) -> str:
     """A time of day, with its date if asked for."""
     return time.strftime("%Y-%m-%d %H:%M:%S" if dated else "%H:%M:%S", time.localtime(unix_s))
-
-
-@command(
-    "collect",
-    examples=[("smartwire counters collect", "Collect from every wire of this machine, until Ctrl-C")],
-    exits={0: "it was told to stop (SIGINT, SIGTERM)", 1: "another process collects already, or it may not write"},
-    see=["counters list", "counters show", "alarms"],
-)
-@click.option("--step", type=click.IntRange(1, 60), default=10, show_default=True, help="Seconds between two readings.")
-@click.option("--keep", type=DURATION, default="48h", show_default=True, help="How long single readings are kept.")
-@click.option("--keep-minutes", type=DURATION, default="15d", show_default=True, help="How long minutes are kept.")
-@click.option("--keep-quarters", type=DURATION, default="396d", show_default=True, help="The same of quarter hours.")
-@click.option(
-    "--drop-newer", is_flag=True, help="First delete records that are newer than the clock (it was wrong then)."
-)
-@click.option(
-    "--reset-rate",
-    type=click.FloatRange(0.1),
-    default=100.0,
-    show_default=True,
-    help="Resets per second of a wire that raise an alarm.",
-)
-@click.option("--bypass-on-reset-rate", is_flag=True, help="Bypass a wire by itself when that alarm is raised.")
-def collect(
-    step: int,
-    keep: float,
-    keep_minutes: float,
-    keep_quarters: float,
-    drop_newer: bool,
-    reset_rate: float,
-    bypass_on_reset_rate: bool,
-) -> None:
-    """Collect the counters of all wires of this machine, and raise alarms.
-
-    Stays in the foreground until SIGINT (Ctrl-C) or SIGTERM. Wires may come and go. A full disk, a wire that hangs or
-    a clock that is set costs readings and is said; it never ends the collector. Not needed where smartwired runs, which
-    does the same.
-
-    A series (a counter of a wire, a port, a reason) takes about 3.2 MB of disk once it has been collected for 13
-    months with the default times; a wire has about a hundred.
-    """
-    import signal
-    import threading
-
-    from smartwire.alarms.catalogue import Settings
-    from smartwire.alarms.journal import Journal, journal_path
-    from smartwire.alarms.watch import Watcher
-    from smartwire.counters.collect import Collector
-    from smartwire.counters.history import database
-    from smartwire.counters.sources import Wires
-    from smartwire.counters.store import Retention
-
-    retention = Retention((step, int(keep)), (60, int(keep_minutes)), (900, int(keep_quarters)))
-    stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
-
-    def say(sentence: str) -> None:
-        click.echo(f"{time.strftime('%Y-%m-%d %H:%M:%S')}  {sentence}", err=True)
-
-    wires = Wires()
-    collector = Collector(database(), [wires], retention, say=say, drop_newer=drop_newer)
-    settings = Settings(reset_rate=reset_rate, bypass_on_reset_rate=bypass_on_reset_rate)
-    watcher = Watcher(wires, Journal(journal_path()), settings, say=say)
-    click.echo(f"collecting into {collector.path} every {step} s; Ctrl-C stops")
-    sys.stdout.flush()
-    try:
-        collector.run(stop, watcher)
-    finally:
-        collector.close()
 
 
 for each in (list_, show, collect):

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
 import sys
-from typing import Any
 
 import click
 
+from smartwire.cli.address import Address
 from smartwire.cli.page import command
 
 
@@ -18,25 +17,6 @@ def export() -> None:
     smartwired does this by itself as it is configured; these commands are for a wire that runs alone. Syslog and traps
     are options of smartwire counters collect.
     """
-
-
-class Address(click.ParamType):
-    """An address and a port: 127.0.0.1:9469, [::1]:9469, host:9469; converted to (host, port)."""
-
-    name = "address"
-
-    def __init__(self, port: int) -> None:
-        self.port = port
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, int]:
-        """(host, port)."""
-        if isinstance(value, tuple):
-            return value
-        match = re.fullmatch(r"(?:\[([0-9A-Fa-f:.%\w]+)\]|([^:\s]+))(?::(\d{1,5}))?", value)
-        port = int(match[3]) if match and match[3] else self.port
-        if not match or not 0 < port < 65536:
-            self.fail(f"{value!r} is not an address: write it like 192.0.2.1:{self.port} or [2001:db8::1].", param, ctx)
-        return match[1] or match[2], port
 
 
 @command(
