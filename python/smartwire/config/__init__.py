@@ -1,30 +1,44 @@
 """Configuration: what can be configured, editing it, and committing it.
 
-What a face (CLI, web, NETCONF) uses. Everything here takes and returns plain values, so that the same calls go over the
-daemon's socket (:mod:`smartwire.config.client`) or stay in the process (tests)::
+What a face (CLI, web, NETCONF) uses is a session. In the process of smartwired it is made by the engine; elsewhere by
+:func:`smartwire.config.client.connect`, over smartwired's socket. The calls, and what they return, are the same::
 
-    engine = Engine(store, planes)                  # one per box; smartwired owns it
-    session = engine.session("alice", "cli pts/3")  # raises AccessDenied; one per login
-    session.configure("shared")                     # or "private", "exclusive"; raises Locked, which names the holder
-    session.edit("wires north")                     # also up(n), top(); session.level is the path, a list of words
-    session.set("workers 2")                        # what stands after the verb, as typed, at the edit level
-    session.delete("mode") / rename("north", "south") / copy("north", "south") / insert("cdn", "before", "rest")
-    session.activate("mode") / deactivate("mode") / annotate("mode", "why")
-    session.show("", form="text")                   # text, set, json or xml of the candidate, at the level; masked
-    session.compare()                               # candidate with the running one; compare(3): with rollback 3
-    session.load("merge", text) / session.rollback(1)
-    session.check()                                 # list of Problem; nothing is changed
-    session.commit(comment="why", confirmed=10)     # minutes; a Commit, or raises CommitFailed with .problems
-    session.leave()                                 # says what becomes of uncommitted edits
-    session.options("set", ["wires", ""])           # what may follow, for Tab and ?: list of Option
-    session.run("show wires")                       # an operational command (smartwire.config.commands)
+    session = connect(source="cli pts/3", tell=print)   # root and configured users of the machine need no password;
+    session = connect("alice", "secret", "web")         # raises LoginNeeded, or NotThere if smartwired does not run
+    session.identity                                    # user, class, host_name, may_configure
+    session.configure("shared")                         # or "private", "exclusive"; a list of sentences; raises Locked
+    session.edit("wires north")                         # also up(n), top(): the level, a list of words
+    session.set("workers 2")                            # what stands after the verb, as typed, at the edit level
+    session.delete("mode") / rename("wires north", "south") / copy("wires north", "south")
+    session.insert("policies cdn", "before", "rest") / activate(path) / deactivate(path) / annotate(path, "why")
+    session.show("", form="text")                       # text, set, json or xml of the candidate; secrets are stars
+    session.compare()                                   # candidate with the running one; compare(3), compare("rescue")
+    session.load("merge", text) / session.rollback(1)   # merge, override, replace, set; rollback("rescue"), rollback(0)
+    session.check()                                     # list of Problem, errors first; str(problem) is the line
+    session.commit(comment="why", confirmed=10)         # minutes; a Commit, or raises CommitFailed with .problems
+    session.leave()                                     # sentences: what becomes of uncommitted edits
+    session.options("set", ["wires", ""])               # what the last word may become, for Tab and ?: list of Option
+    session.options("run", ["show", ""])                # the same for operational commands
+    session.run("show wires")                           # an operational command: {"text": ..., "data": ...}
+    session.status() / session.history() / session.about()
+    session.heard()                                     # passes on what was told ("Commit was not confirmed; ...")
     session.close()
 
-=============  =========================================================================================================
-schema.py      what can be configured: the YANG modules of smartwire/yang (the only importer of yangson)
-words.py       quoting and splitting of what is typed
-tree.py        a configuration as a value, and its edits
-parse.py       set lines and curly braces, read;  text.py  printed;  load.py  merge, override, replace, set
-document.py    JSON and XML;  compare.py  show | compare
-=============  =========================================================================================================
+Commands of your own: a module that uses :func:`smartwire.config.commands.command`, named in ``commands.MODULES``.
+
+==================  ====================================================================================================
+schema.py           what can be configured: the YANG modules of smartwire/yang (the only importer of yangson)
+words.py            quoting and splitting of what is typed
+tree.py             a configuration as a value, and its edits; merge.py two sides' changes put together
+parse.py, load.py   set lines and curly braces, read, and loaded: merge, override, replace, set
+text.py, compare.py the same, printed, and ``show | compare``; document.py JSON and XML
+checks.py           all that is wrong with a configuration, at once; what has no effect yet
+prefixlists.py      prefix lists in files; policy.py which policy counts for a connection
+disk.py, store.py   revisions, the rescue configuration and contents of prefix lists on disk, crash proof; audit.py
+engine.py           check, prepare, apply, record; confirmed commits; session.py one login, its editing mode and verbs
+access.py           classes, rights, passwords, lockout
+plane.py            what follows the configuration; fakeplane.py, wireplane.py, collectplane.py
+commands.py         operational commands by signature; operations.py those of the box
+daemon.py, api.py   smartwired and what its socket understands; client.py the other end
+==================  ====================================================================================================
 """

@@ -81,7 +81,7 @@ class Answerer:
         """Begins the session: as the user that the socket names, or by a password."""
         if self.session:
             raise UsageError("This connection is logged in already.")
-        where = f"{source[:64]} {self.source}".strip()
+        where = f"{source[:64] if source.isprintable() else ''} {self.source}".strip()
         if self.peer is not None and user in ("", self.peer):
             known = self.peer == ROOT or self.peer in self.engine.running.config.names(("system", "login", "user"))
             if known:

@@ -37,7 +37,7 @@ class Audit:
             OSError: it cannot be written; then what it tells of must not be done.
         """
         record = {"time": round(self.clock(), 3), "event": event, "user": user, "source": source, **facts}
-        line = json.dumps(record, ensure_ascii=False).encode() + b"\n"
+        line = json.dumps(record).encode() + b"\n"
         if self.size + len(line) > LARGEST:
             self.disk.rename(self.path, self.path.with_name(self.path.name + ".1"))
             self.size, self.cut_off = 0, False

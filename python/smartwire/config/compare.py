@@ -75,6 +75,8 @@ def _list(
             yield from (f"-   {line}" for line in text.entry_lines(old, node, (*path, key), mask))
     moved = _moved([k for k in a if k in b], [k for k in b if k in a]) if node.ordered_by_user else set()
     for key in b:
+        if a.get(key) is b[key] and not marked and key not in moved:
+            continue
         at = (*path, key)
         head = words.quote(key) if node.inner else f"{node.name} {words.quote(key)}"
         if key not in a:

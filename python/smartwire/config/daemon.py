@@ -45,6 +45,7 @@ class Daemon:
     def __init__(self, engine: Engine, path: Path, say: Callable[[str], None]) -> None:
         self.engine, self.path, self.say = engine, path, say
         self.writers: set[asyncio.StreamWriter] = set()
+        self.served: set[asyncio.Task[None]] = set()
         # A session waits for what it asked; so there must be a thread for each, and some for the daemon itself.
         self.threads = ThreadPoolExecutor(CONNECTIONS + 4, "session")
         self.said: list[str] = []
@@ -71,6 +72,7 @@ class Daemon:
         server.close()
         for writer in list(self.writers):
             writer.close()
+        await asyncio.gather(*self.served, return_exceptions=True)
         self.path.unlink(missing_ok=True)
 
     async def every(self, seconds: float, do: Callable[[], Any]) -> None:
@@ -107,6 +109,9 @@ class Daemon:
             return
         user, pid = peer_of(writer.get_extra_info("socket"))
         answerer = Answerer(self.engine, user, f"pid {pid}")
+        task = asyncio.current_task()
+        assert task
+        self.served.add(task)
         self.writers.add(writer)
         try:
             while line := await reader.readline():
@@ -120,6 +125,7 @@ class Daemon:
             self.writers.discard(writer)
             await asyncio.to_thread(answerer.close)
             writer.close()
+            self.served.discard(task)
 
 
 def build(planes: Iterable[Plane], directory: Path) -> Engine:

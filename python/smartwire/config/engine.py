@@ -180,6 +180,10 @@ class Engine:
         config = candidate.config.active()
         lists, bad = self.contents(candidate)
         found += bad
+        for name, snapshot in lists.items():
+            file = config.get(("prefix-lists", name, "file"))
+            sentences = self.checker.sentences(snapshot)
+            found += [Problem(("prefix-lists", name, "file"), f"{file}: {s}") for s in sentences]
         setup = Setup(config, lists)
         if not any(p.severity == "error" for p in found):
             for plane in self.planes:
@@ -187,7 +191,7 @@ class Engine:
         return setup, sorted(found, key=lambda p: p.severity != "error")
 
     def contents(self, candidate: Candidate) -> tuple[dict[str, Snapshot], list[Problem]]:
-        """(contents of the prefix lists that are files, what is wrong with them)."""
+        """(contents of the prefix lists that are files, those that cannot be read)."""
         found: dict[str, Snapshot] = {}
         bad: list[Problem] = []
         for name, entry in candidate.config.active().get(("prefix-lists",), {}).items():
@@ -201,8 +205,6 @@ class Engine:
                     found[name] = Snapshot.of(self.store.operator_file(entry["file"]))
             except Error as e:
                 bad.append(Problem(path, str(e)))
-                continue
-            bad += [Problem(path, f"{entry['file']}: {s}") for s in self.checker.sentences(found[name])]
         return found, bad
 
     # ---- committing ----------------------------------------------------------------------------------------------

@@ -116,7 +116,7 @@ def set_lines(schema: Schema, base: Path, text: str) -> Iterator[Statement]:
     Raises:
         Malformed: the first line that cannot be read, with its number.
     """
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(text.split("\n"), 1):
         if not line.strip() or line.lstrip().startswith("#"):
             continue
         try:

@@ -369,6 +369,8 @@ class Session:
         self._need_configure()
         if confirmed is not None and not 0 < confirmed <= 65535:
             raise UsageError("A commit can be confirmed within 1..65535 minutes.")
+        if len(comment) > 512 or not comment.isprintable():
+            raise UsageError("A comment is one line of at most 512 printable characters.")
         with self.engine.lock:
             self._need_unlocked()
             candidate, conflicts = self._merged()

@@ -170,8 +170,8 @@ class Config:
     def annotate(self, path: Path, text: str) -> Config:
         """A comment for what is at `path`; an empty one takes it away."""
         self._need(path)
-        if "*/" in text or "\n" in text:
-            raise Invalid("A comment is one line and cannot contain */.")
+        if "*/" in text or not text.isprintable():
+            raise Invalid("A comment is one line of printable characters and cannot contain */.")
         notes = {p: t for p, t in self.notes.items() if p != path} | ({path: text} if text else {})
         return replace(self, notes=notes)
 

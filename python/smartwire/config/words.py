@@ -68,6 +68,8 @@ def split(line: str) -> list[str]:
 
 def check(type_name: str, text: str) -> str | None:
     """What a type's pattern cannot say: a sentence if the word is wrong."""
+    if not text.replace("\n", "").isprintable():  # nobody's terminal is to be told what to do by a description
+        return "It contains a control character: use printable ones."
     if type_name == "prefix":
         return check_prefix(text)
     if type_name == "port-range":

@@ -258,3 +258,15 @@ def test_commands_may_be_shortened_and_say_what_they_expect(staffed):
         with pytest.raises(UsageError) as e:
             session.run(line)
         assert sentence in str(e.value)
+
+
+@pytest.mark.parametrize("bad", ["\x1b[2J", "a\x00b", "\ud800"])
+def test_no_value_comment_or_note_can_talk_to_a_terminal(box, bad):
+    session = box.root()
+    with pytest.raises(UsageError, match="control character"):
+        session.set(f'system location "x{bad}"')
+    session.set("system location x")
+    with pytest.raises(UsageError, match="printable"):
+        session.annotate("system location", f"x{bad}")
+    with pytest.raises(UsageError, match="printable"):
+        session.commit(comment=f"x{bad}")
