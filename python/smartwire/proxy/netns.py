@@ -28,9 +28,10 @@ REPLY = struct.Struct("=BBBB48s")
 """The beginning of struct inet_diag_msg."""
 IDENTITY = struct.Struct("!HH16s16s")
 """The beginning of struct inet_diag_sockid; the interface is behind it."""
-LISTEN = 10
-CONNECTED = 0xFFF & ~(1 << LISTEN)
-ALL = 0xFFF | 1 << 12
+TIME_WAIT, CLOSE, LISTEN, NEW_SYN_RECV = 6, 7, 10, 12
+ALL = (1 << NEW_SYN_RECV + 1) - 1
+"""Sets of states have a bit for each (net/tcp_states.h)."""
+ENDED = 1 << TIME_WAIT | 1 << CLOSE
 
 
 def socket_inside(namespace: Path, family: int, kind: int, protocol: int = 0) -> socket.socket:
@@ -39,11 +40,10 @@ def socket_inside(namespace: Path, family: int, kind: int, protocol: int = 0) ->
 
     def make() -> None:
         # A thread of its own, which leaves with the namespace that it went into.
-        with namespace.open() as there:
-            if LIBC.setns(there.fileno(), CLONE_NEWNET):
-                made.append(OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno())))
-                return
         try:
+            with namespace.open() as there:
+                if LIBC.setns(there.fileno(), CLONE_NEWNET):
+                    raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
             made.append(socket.socket(family, kind, protocol))
         except OSError as e:
             made.append(e)
@@ -81,7 +81,7 @@ class Sockets:
 
     def reset_all(self) -> int:
         """Ends every connection with a reset to its other end; returns how many."""
-        found = list(self._dump(CONNECTED))
+        found = list(self._dump(ALL & ~(1 << LISTEN | ENDED)))
         for family, identity in found:
             with contextlib.suppress(OSError):
                 self._send(

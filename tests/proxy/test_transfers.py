@@ -1,0 +1,144 @@
+"""Connections through the proxy: real TCP, client and server each behind a router."""
+
+from __future__ import annotations
+
+import hashlib
+import socket
+import threading
+import time
+
+import pytest
+
+from .conftest import PORT, Ends, content, read_all, reset
+
+pytestmark = pytest.mark.root
+BOTH = pytest.mark.parametrize("version", [4, 6])
+
+
+def counters(lab) -> dict[str, int]:
+    return lab.proxy("status")["counters"]
+
+
+def test_downloads_and_uploads_arrive_byte_for_byte_and_the_server_sees_the_client(proxied, ends):
+    size, before = 3_000_000, counters(proxied)
+    for version in (4, 6):
+        assert ends.get(version, size) == content(size)
+        assert ends.put(version, content(size)) == hashlib.sha256(content(size)).hexdigest()
+        with ends.connect(version) as client:
+            client.sendall(b"get 1\n")
+            read_all(client)
+            assert client.getsockname()[:2] == ends.peers[-1]
+    more = {name: value - before[name] for name, value in counters(proxied).items()}
+    assert more["proxied"] == 6
+    assert more["in_bytes"] > 4 * size
+    assert more["resets"] == more["lost"] == 0
+
+
+@BOTH
+def test_a_half_closed_connection_goes_on_in_the_other_direction(ends, version):
+    with ends.connect(version) as client:
+        client.sendall(b"get 500000\n")
+        client.shutdown(socket.SHUT_WR)
+        assert read_all(client) == content(500_000)
+
+
+@BOTH
+def test_a_closed_server_port_resets_the_client(ends, version):
+    with pytest.raises(ConnectionError):
+        ends.get(version, 1, port=9)
+
+
+@BOTH
+def test_the_servers_reset_is_the_clients(ends, version):
+    with ends.connect(version) as client:
+        client.sendall(b"reset 100000\n")
+        with pytest.raises(ConnectionResetError):
+            read_all(client)
+
+
+@BOTH
+def test_the_clients_reset_is_the_servers(ends, version):
+    client = ends.connect(version)
+    client.sendall(b"wait\n")
+    time.sleep(0.2)
+    reset(client)
+    wait_for(lambda: ends.ended)
+    assert ends.ended.pop() == "ConnectionResetError"
+
+
+def test_ports_are_used_again_at_once(proxied, ends):
+    before = counters(proxied)["proxied"]
+    for round_ in range(30):
+        for source in range(20_000, 20_005):
+            assert ends.get(4, 1000 + round_, source=source) == content(1000 + round_)
+    assert counters(proxied)["proxied"] == before + 150
+
+
+@BOTH
+@pytest.mark.parametrize("narrow", ["router1", "router2"])
+def test_a_narrow_hop_beyond_either_side_is_found(proxied, ends, version, narrow):
+    network = {"router1": ("10.1.0.0/24", "fd00:1::/64"), "router2": ("10.2.0.0/24", "fd00:2::/64")}[narrow]
+    route = [network[version == 6], "dev", "in"]
+    proxied.run(narrow, "ip", f"-{version}", "route", "del", *route)
+    proxied.run(narrow, "ip", f"-{version}", "route", "add", *route, "mtu", "lock", "1400")
+    before, data = counters(proxied)["icmp"], content(400_000)
+    assert ends.get(version, len(data)) == data
+    assert ends.put(version, data) == hashlib.sha256(data).hexdigest()
+    assert counters(proxied)["icmp"] > before
+
+
+def test_frames_at_the_ports_are_the_routers_own(lab):
+    watched = {"router1": lab.mac("router2", "out"), "router2": lab.mac("router1", "out")}
+    seen: dict[str, set[bytes]] = {host: set() for host in watched}
+    taps = []
+    for host in watched:
+        tap = lab.socket(host, socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
+        tap.bind(("out", 3))
+        taps.append(tap)
+        threading.Thread(target=note_sources, args=(tap, seen[host]), daemon=True).start()
+    lab.proxy("up")
+    ends = Ends(lab)
+    for version in (4, 6):
+        assert ends.get(version, 300_000) == content(300_000)
+        with pytest.raises(ConnectionError):
+            ends.get(version, 1, port=9)
+    time.sleep(2.5)  # for what an interface says when it comes up
+    lab.proxy("down")
+    for tap in taps:
+        tap.close()
+    assert {host: {mac} for host, mac in watched.items()} == seen
+
+
+def note_sources(tap: socket.socket, seen: set[bytes]) -> None:
+    """The source MAC addresses of what arrives."""
+    while True:
+        try:
+            frame, about = tap.recvfrom(100)
+        except OSError:
+            return
+        if about[2] != socket.PACKET_OUTGOING:
+            seen.add(frame[6:12])
+
+
+def test_a_hundred_connections_at_a_time(proxied, ends):
+    results: list[bool] = []
+
+    def one(n: int) -> None:
+        results.append(ends.get(4 + 2 * (n % 2), 20_000 + n) == content(20_000 + n))
+
+    threads = [threading.Thread(target=one, args=(n,)) for n in range(100)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert results == [True] * 100
+    flows = proxied.proxy("flows", "-n", "10000")
+    assert flows["total"] == len(flows["flows"]) >= 100
+    assert PORT in {f["core_port"] for f in flows["flows"]}
+
+
+def wait_for(condition, seconds: float = 30.0) -> None:
+    until = time.monotonic() + seconds
+    while not condition() and time.monotonic() < until:
+        time.sleep(0.02)
+    assert condition()
