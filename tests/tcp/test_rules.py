@@ -15,7 +15,7 @@ SCRIPTS = sorted(HERE.rglob(f"*{SUFFIX}"))
 def rules() -> dict[str, str]:
     """Identifiers and texts, from RULES."""
     lines = (line.split(None, 1) for line in (HERE / "RULES").read_text().splitlines() if line and line[0] != "#")
-    return {name: text for name, text in lines}
+    return dict(lines)
 
 
 def named(script: Path) -> set[str]:

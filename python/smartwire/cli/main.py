@@ -48,7 +48,7 @@ GROUPS: dict[str, dict[str, Entry]] = {
         "lab": Entry("smartwire.lab.cli:lab", "Hosts in namespaces, a radio emulator, scenarios"),
         "sim": Entry("smartwire.cli.sim:sim", "Connections over a link model in virtual time"),
         "replay": Entry("smartwire.cli.replay:replay", "Run a capture through the engine in virtual time"),
-        "script": Entry("smartwire.cli.script:script", "Packet scripts: exactly what each end of a connection receives"),
+        "script": Entry("smartwire.cli.script:script", "Packet scripts: what each end of a connection receives"),
         "bench": Entry("smartwire.cli.bench:bench", "Measure the engine, or a whole wire, on this machine"),
         "test": Entry("smartwire.cli.selftest:test", "Run every test of this checkout"),
     },

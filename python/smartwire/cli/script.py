@@ -18,7 +18,7 @@ SUFFIX = ".pkt"
 
 @click.group("script", context_settings={"help_option_names": ["-h", "--help"]})
 def script() -> None:
-    """Packet scripts: exactly what each end of a connection receives.
+    """Packet scripts: what each end of a connection receives.
 
     A script says what client and server send, when, and what each of them must receive from the wire between them, and
     nothing else. It runs in virtual time, as IPv4 and IPv6, with numbers that wrap, with roles swapped and through

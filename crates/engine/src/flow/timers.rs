@@ -59,6 +59,10 @@ impl Flow<'_> {
 
     /// When a packet must leave to acknowledge stream `s`, if none leaves anyway.
     fn ack_due(&self, s: usize, now: Now, sh: &Shared) -> Option<Now> {
+        // Who reset the connection is told nothing more (RFC 9293 section 3.10.7.1).
+        if self.act.reset_to[1 - s].is_some() {
+            return None;
+        }
         self.act.rx[s].ack_due(now, &self.onward(s, sh))
     }
 

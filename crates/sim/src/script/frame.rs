@@ -23,7 +23,7 @@ pub(super) struct Session {
     pub clock: [u32; 2],
     /// What each announced in its SYN: timestamps, window shift.
     syn: [Option<(bool, Option<u8>)>; 2],
-    ts_recent: [u32; 2],
+    ts_recent: [Option<u32>; 2],
     last_ack: [i64; 2],
     win: [Option<u16>; 2],
     /// What the headers below TCP of each looked like: MAC addresses, DSCP, TTL, flow label.
@@ -63,7 +63,7 @@ impl Session {
             isn: v.isn().map(|isn| isn.wrapping_add(shift)),
             clock: v.clocks(),
             syn: [None; 2],
-            ts_recent: [0; 2],
+            ts_recent: [None; 2],
             last_ack: [0; 2],
             win: [None; 2],
             below: [Vec::new(), Vec::new()],
@@ -108,8 +108,9 @@ impl Session {
     /// What an end receives tells it which timestamp to echo (RFC 7323 section 4.3).
     pub fn received(&mut self, end: End, seq: i64, ts_val: u32) {
         let e = end as usize;
-        if seq <= self.last_ack[e] && ts_val.wrapping_sub(self.ts_recent[e]) as i32 >= 0 || self.ts_recent[e] == 0 {
-            self.ts_recent[e] = ts_val;
+        let newer = self.ts_recent[e].is_none_or(|recent| ts_val.wrapping_sub(recent) as i32 >= 0);
+        if seq <= self.last_ack[e] && newer {
+            self.ts_recent[e] = Some(ts_val);
         }
     }
 
@@ -154,7 +155,9 @@ impl Session {
             self.syn[e] = Some((ts, ws));
         }
         let clock = self.clock[e].wrapping_add(now_ms);
-        let (base, other, echo) = (self.clock[e], self.clock[o], self.ts_recent[e]);
+        let (base, other) = (self.clock[e], self.clock[o]);
+        // Without an ACK nothing is echoed (RFC 7323 section 3.2).
+        let echo = if seg.flags & ACK == 0 { 0 } else { self.ts_recent[e].unwrap_or(other) };
         let ts = |given: Option<(i64, i64)>| match given {
             Some((val, ecr)) => (base.wrapping_add(val as u32), other.wrapping_add(ecr as u32)),
             None => (clock, echo),

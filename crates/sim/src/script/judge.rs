@@ -17,13 +17,15 @@ type Pairs = Vec<(Option<usize>, Option<usize>)>;
 /// The first thing that is wrong with a run; `None`: all is as the script says.
 pub(super) fn judge(script: &Script, ran: &Ran) -> Option<(Problem, String)> {
     let expected = expected(script);
-    let came: Vec<&Crossing> = ran.crossings.iter().filter(|c| !c.sent).collect();
+    let (probes, wrong) = probes(script, ran);
+    let came: Vec<&Crossing> = ran.crossings.iter().filter(|c| !c.sent && !is_one(&probes, c)).collect();
     let pairs = [End::Client, End::Server].map(|end| align(&expected, &came, end));
     let mut first: Option<Problem> = None;
     let mut note = |problem: Problem| match &first {
         Some(known) if known.line <= problem.line => {}
         _ => first = Some(problem),
     };
+    wrong.into_iter().for_each(&mut note);
     for side in &pairs {
         if let Some(problem) = mismatch(script, &expected, &came, side) {
             note(problem);
@@ -32,7 +34,34 @@ pub(super) fn judge(script: &Script, ran: &Ran) -> Option<(Problem, String)> {
     if let Some(Problem { line, what }) = &ran.problem {
         note(Problem { line: *line, what: what.clone() });
     }
-    first.map(|problem| (problem, picture(&expected, &came, &ran.crossings, &pairs)))
+    first.map(|problem| (problem, picture(&expected, &came, &ran.crossings, &pairs, &probes)))
+}
+
+/// Packets that lines of the kind `client < probes 1..5` stand for, and what is wrong with their number.
+fn probes<'a>(script: &Script, ran: &'a Ran) -> (Vec<&'a Crossing>, Vec<Problem>) {
+    let (mut taken, mut wrong) = (Vec::new(), Vec::new());
+    for step in &script.steps {
+        let What::Probes { to, count } = step.what else { continue };
+        let mut high = 1;
+        let mut found = 0;
+        for c in ran.crossings.iter().filter(|c| !c.sent && c.who == to) {
+            let Some(Packet { body: Body::Tcp(seg), .. }) = &c.packet else { continue };
+            let end = seg.seq + i64::from(seg.len);
+            if within(step.at, c.at) && end <= high && seg.flags & 4 == 0 {
+                taken.push(c);
+                found += 1;
+            }
+            high = high.max(end);
+        }
+        if !count.holds(found) {
+            wrong.push(Problem { line: step.line, what: format!("{found} probes came, not {count}") });
+        }
+    }
+    (taken, wrong)
+}
+
+fn is_one(probes: &[&Crossing], c: &Crossing) -> bool {
+    probes.iter().any(|p| std::ptr::eq(*p, c))
 }
 
 fn expected(script: &Script) -> Vec<Expected<'_>> {
@@ -229,13 +258,20 @@ fn options(e: &Segment, c: &Segment) -> Option<String> {
 }
 
 /// All that crossed the wire, with what did not come and what nobody expected.
-fn picture(expected: &[Expected<'_>], came: &[&Crossing], all: &[Crossing], pairs: &[Pairs; 2]) -> String {
+fn picture(
+    expected: &[Expected<'_>],
+    came: &[&Crossing],
+    all: &[Crossing],
+    pairs: &[Pairs; 2],
+    probes: &[&Crossing],
+) -> String {
     let paired = |i: usize| pairs.iter().flatten().any(|p| p.1 == Some(i) && p.0.is_some());
     let mut rows: Vec<(u64, Row)> = Vec::new();
     let mut k = 0;
     for c in all {
-        let mark = if c.sent || paired(k) { ' ' } else { '+' };
-        k += usize::from(!c.sent);
+        let known = c.sent || is_one(probes, c);
+        let mark = if known || paired(k) { ' ' } else { '+' };
+        k += usize::from(!known);
         rows.push((c.at, row(c, mark)));
     }
     debug_assert_eq!(k, came.len());

@@ -39,7 +39,7 @@ impl std::fmt::Display for Who {
 }
 
 /// A time that must be met exactly, or one that the specification leaves free within limits; ns since the start.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Span {
     pub from: u64,
     pub to: u64,
@@ -182,6 +182,8 @@ pub enum What {
     /// `joined`: in the same batch as the line before.
     Send { from: Who, packet: Packet, joined: bool },
     Expect { to: Who, packet: Packet },
+    /// So many packets that bring nothing new: probes, at times and of kinds that are the engine's to choose.
+    Probes { to: Who, count: Range },
     /// Time passes.
     Nothing,
     Order { order: Order, about: About, limit: u64 },

@@ -42,6 +42,8 @@ pub(super) struct Reader {
     pub line: usize,
     /// Where relative times start: the end of the last step.
     pub now: u64,
+    /// When the line above was to happen.
+    last: Span,
 }
 
 impl Reader {
@@ -66,13 +68,17 @@ impl Reader {
         }
     }
 
-    /// The time at the beginning of a line, and whether it is `with`.
+    /// The time at the beginning of a line, and whether it is `with`; `same`: that of the line above, a range perhaps.
     fn time(&self, words: &mut Words<'_>) -> Parsed<(Span, bool)> {
         let first = words.peek();
         let here = Span { from: self.now, to: self.now };
         if first == "with" {
             words.next();
             return Ok((here, true));
+        }
+        if first == "same" {
+            words.next();
+            return Ok((self.last, false));
         }
         if !first.starts_with(|c: char| c.is_ascii_digit() || c == '+' || c == '.') {
             return Ok((here, false));
@@ -100,6 +106,7 @@ impl Reader {
 
     pub fn push(&mut self, at: Span, what: What) {
         self.now = at.to;
+        self.last = at;
         self.script.steps.push(Step { line: self.line, at, what });
     }
 
@@ -231,6 +238,12 @@ impl Reader {
                 return Err(format!("`{other}`: write `{who} >` for what it sends, `{who} <` for what it receives"))
             }
         };
+        if !sends && words.peek() == "probes" {
+            words.next();
+            let count = range(words.next())?;
+            self.push(at, What::Probes { to: who, count });
+            return Ok(());
+        }
         let marks = marks(words)?;
         let mut joined = joined;
         let mut at = at;

@@ -6,7 +6,7 @@ use smartwire_engine::api::{EventKind, Target};
 use smartwire_engine::{Command, Config, Csum, Engine, FlowKey, Now, Port, Rx, Side, Stats};
 
 use super::frame::Session;
-use super::model::{About, Conn, End, Order, Packet, Said, Script, What, Who};
+use super::model::{About, Body, Conn, End, Opt, Order, Packet, Said, Script, What, Who};
 use super::seen;
 use super::variant::Variant;
 use crate::check::Checker;
@@ -157,7 +157,7 @@ impl Runner<'_> {
                     }
                     self.receive(batch);
                 }
-                What::Expect { .. } | What::Nothing => self.pass(START + step.at.to),
+                What::Expect { .. } | What::Probes { .. } | What::Nothing => self.pass(START + step.at.to),
                 other => {
                     self.pass(START + step.at.to);
                     self.other(other);
@@ -195,7 +195,7 @@ impl Runner<'_> {
                     self.wrong(format!("custody for the {to} is {is} bytes, not {bytes}"));
                 }
             }
-            What::Send { .. } | What::Expect { .. } | What::Nothing => {}
+            What::Send { .. } | What::Expect { .. } | What::Probes { .. } | What::Nothing => {}
         }
     }
 
@@ -224,7 +224,8 @@ impl Runner<'_> {
     }
 
     fn conn_of(&self, key: &FlowKey) -> Option<usize> {
-        let of = |s: &Session| s.started() && s.key(self.v.swap, key.scope) == *key;
+        // In a hairpin the engine takes either side for the client's.
+        let of = |s: &Session| s.started() && [true, false].iter().any(|swap| s.key(*swap, key.scope) == *key);
         self.sessions.iter().rposition(of).map(|i| i + 1)
     }
 
@@ -315,17 +316,20 @@ impl Runner<'_> {
         let verdict = self.checker.on_out(self.now, side, &frame);
         self.verdict(verdict);
         let mut seen = seen::read(&frame, end, &self.sessions);
+        // What came in so is not the engine's doing, whatever it is.
+        if let Some(came) = self.ran.crossings.iter().rev().find(|c| c.sent && c.frame == frame) {
+            seen.problem = None;
+            seen.to.conn = came.who.conn;
+            // IPv6 can't be read here where IPv4 can: fragments, extension headers.
+            let odd = |p: &&Packet| p.marks.fragment.is_some() || p.marks.ip_options;
+            seen.packet = came.packet.as_ref().filter(odd).cloned().or(seen.packet).or_else(|| came.packet.clone());
+            seen.packet.iter_mut().for_each(|p| p.marks.raw = true);
+        }
         if let Some(Packet { marks, .. }) = &mut seen.packet {
             marks.pair = Some(port.0 / 2).filter(|p| *p > 0);
-            // What came in so is not the engine's doing.
-            let raw = |c: &&Crossing| c.sent && c.frame == frame;
-            marks.raw = self.ran.crossings.iter().rev().take(64).any(|c| raw(&c));
-            if marks.raw {
-                seen.problem = None;
-            }
         }
-        if let Some(Packet { body: super::model::Body::Tcp(seg), .. }) = &seen.packet {
-            let val = seg.opts.iter().find_map(|o| if let super::model::Opt::Ts(Some((val, _))) = o { Some(*val) } else { None });
+        if let Some(Packet { body: Body::Tcp(seg), .. }) = &seen.packet {
+            let val = seg.opts.iter().find_map(|o| if let Opt::Ts(Some((val, _))) = o { Some(*val) } else { None });
             if let Some(val) = val {
                 let session = &mut self.sessions[seen.to.conn - 1];
                 let clock = session.clock[end.other() as usize];
