@@ -58,6 +58,19 @@ class Emulator:
     def stop(self) -> None:
         """Ends `run` within 10 ms."""
 
+class Bare:
+    """Frames between two interfaces through user space and nothing else, for the lab to compare with."""
+
+    ready: bool
+    """Frames flow."""
+
+    def __init__(self, access: str, core: str) -> None: ...
+    def run(self) -> None:
+        """Forwards until `stop`. Call it in a thread of its own."""
+
+    def stop(self) -> None:
+        """Ends `run` within some milliseconds."""
+
 class Wire:
     """Interfaces joined into a wire; its threads never touch Python.
 

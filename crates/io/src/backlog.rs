@@ -13,6 +13,8 @@ pub struct Tx {
     pub off: u16,
     /// Length in bytes.
     pub len: u16,
+    /// Its checksum was found right: the engine has it in custody.
+    pub checked: bool,
 }
 
 /// A bounded queue: order is kept, nothing is dropped before it is full, and it never allocates once made.
@@ -69,7 +71,7 @@ mod tests {
     #[test]
     fn a_full_backlog_refuses_and_keeps_its_order() {
         let mut b = Backlog::new(2);
-        let tx = |n| Tx { frame: FrameId(n), off: 0, len: 60 };
+        let tx = |n| Tx { frame: FrameId(n), off: 0, len: 60, checked: false };
         assert!(b.push(tx(1)) && b.push(tx(2)) && !b.push(tx(3)));
         assert_eq!((b.pop(), b.pop(), b.pop()), (Some(tx(1)), Some(tx(2)), None));
     }

@@ -153,7 +153,8 @@ impl Io for Driver {
         if !self.frames.sent(frame) {
             return;
         }
-        if !self.queue(port, Tx { frame, off, len }) {
+        let checked = self.frames.is_kept(frame);
+        if !self.queue(port, Tx { frame, off, len, checked }) {
             self.frames.completed(frame);
         }
     }

@@ -238,6 +238,11 @@ impl Frames {
         true
     }
 
+    /// It was asked for with [`Frames::hold`].
+    pub fn is_kept(&self, frame: FrameId) -> bool {
+        self.meta[frame.0 as usize].kept
+    }
+
     /// The engine gives its reference back.
     pub fn release(&mut self, frame: FrameId) {
         let m = &mut self.meta[frame.0 as usize];
@@ -354,6 +359,12 @@ impl Frames {
         assert_eq!(self.meta[frame.0 as usize].state, State::Fill);
         // SAFETY: the offset lies within the mapping because `meta` has one entry per chunk.
         unsafe { self.region.base().add(frame.0 as usize * self.region.chunk()) }
+    }
+
+    /// The bytes of a transmission in flight, whoever's the frame is: nobody writes to it before it is over.
+    pub(crate) fn sending(&self, frame: FrameId, off: u16, len: u16) -> &[u8] {
+        // SAFETY: inside the mapping, as `send_ptr` checks; a frame in flight is in no fill ring and not writable.
+        unsafe { std::slice::from_raw_parts(self.send_ptr(frame, off, len), usize::from(len)) }
     }
 
     /// Where a transmission starts in memory, its end checked.

@@ -34,6 +34,8 @@ pub mod raw;
 #[allow(unsafe_code)]
 pub mod region;
 #[allow(unsafe_code)]
+mod sender;
+#[allow(unsafe_code)]
 pub mod shared;
 #[allow(unsafe_code)]
 pub mod spsc;
@@ -41,6 +43,7 @@ pub mod spsc;
 pub mod steer;
 #[allow(unsafe_code)]
 pub mod sys;
+mod train;
 #[allow(unsafe_code)]
 pub mod xsk;
 

@@ -16,6 +16,7 @@ use crate::frames::Frames;
 use crate::partial;
 use crate::port::PortStats;
 use crate::raw;
+use crate::sender::Sender;
 use crate::sys;
 
 /// Frames per system call.
@@ -44,7 +45,7 @@ pub struct PacketOptions {
 /// A port on AF_PACKET.
 pub struct PacketPort {
     rx: OwnedFd,
-    tx: OwnedFd,
+    tx: Sender,
     name: String,
     port: u8,
     /// Buffers that the next receive writes to.
@@ -69,7 +70,7 @@ impl PacketPort {
         options: PacketOptions,
     ) -> Result<PacketPort, IoError> {
         let doing = format!("open a packet socket on {name}");
-        let rx = raw_socket(&doing)?;
+        let rx = raw::socket(&doing)?;
         let fd = rx.as_raw_fd();
         let os = |e| IoError::os(&doing, e);
         sys::set_option(fd, libc::SOL_PACKET, libc::PACKET_AUXDATA, &1i32).map_err(os)?;
@@ -82,10 +83,7 @@ impl PacketPort {
         // Protocol 0 receives nothing.
         let protocol = if options.deaf { 0 } else { libc::ETH_P_ALL as u16 };
         raw::bind(fd, ifindex, protocol).map_err(os)?;
-        // Sending has a socket of its own, which asks for no virtio header and receives nothing.
-        let tx = raw_socket(&doing)?;
-        raw::set_buffers(tx.as_raw_fd(), options.socket_buffer);
-        raw::bind(tx.as_raw_fd(), ifindex, 0).map_err(os)?;
+        let tx = Sender::open(ifindex, name, options.socket_buffer)?;
         Ok(PacketPort {
             rx,
             tx,
@@ -220,57 +218,9 @@ impl PacketPort {
         !self.backlog.is_empty()
     }
 
-    /// Sends the backlog until it is empty or the kernel's queue is full. The kernel copies, so a frame's transmission
-    /// is over when the call returns.
+    /// Sends the backlog until it is empty or the kernel's queue is full.
     pub(crate) fn flush(&mut self, frames: &mut Frames) -> Result<(), IoError> {
-        while !self.backlog.is_empty() {
-            match self.send_batch(frames) {
-                Ok(0) => return Ok(()),
-                Ok(n) => (0..n).for_each(|_| self.sent_one(frames)),
-                Err(e) => match e.raw_os_error() {
-                    Some(libc::EAGAIN | libc::ENOBUFS | libc::EINTR) => return Ok(()),
-                    // This one can't be sent (longer than the MTU, port down); the next may be.
-                    Some(libc::EMSGSIZE | libc::ENETDOWN | libc::ENXIO | libc::EINVAL) => {
-                        self.stats.tx_refused += 1;
-                        if let Some(tx) = self.backlog.pop() {
-                            frames.completed(tx.frame);
-                        }
-                    }
-                    _ => return Err(IoError::os(format!("send on {}", self.name), e)),
-                },
-            }
-        }
-        Ok(())
-    }
-
-    fn sent_one(&mut self, frames: &mut Frames) {
-        let Some(tx) = self.backlog.pop() else { return };
-        self.stats.tx_frames += 1;
-        self.stats.tx_bytes += u64::from(tx.len);
-        frames.completed(tx.frame);
-    }
-
-    fn send_batch(&mut self, frames: &Frames) -> std::io::Result<usize> {
-        // SAFETY: mmsghdr and iovec are plain data for which all zeroes is a valid value.
-        let mut headers: [libc::mmsghdr; BATCH] = unsafe { mem::zeroed() };
-        // SAFETY: as above.
-        let mut iov: [libc::iovec; BATCH] = unsafe { mem::zeroed() };
-        let mut count = 0;
-        for (i, tx) in self.backlog.iter().take(BATCH).enumerate() {
-            let start = frames.send_ptr(tx.frame, tx.off, tx.len);
-            iov[i] = libc::iovec { iov_base: start.cast_mut().cast(), iov_len: usize::from(tx.len) };
-            headers[i].msg_hdr.msg_iov = &mut iov[i];
-            headers[i].msg_hdr.msg_iovlen = 1;
-            count += 1;
-        }
-        self.stats.tx_kicks += 1;
-        // SAFETY: the first `count` headers point to iovecs over bytes inside the region (`send_ptr` checks), which are
-        // in flight, so no writer has them.
-        let n = unsafe { libc::sendmmsg(self.tx.as_raw_fd(), headers.as_mut_ptr(), count, libc::MSG_DONTWAIT) };
-        if n < 0 {
-            return Err(std::io::Error::last_os_error());
-        }
-        Ok(n as usize)
+        self.tx.flush(&mut self.backlog, frames, &mut self.stats)
     }
 
     /// Counters, with the kernel's own.
@@ -287,11 +237,4 @@ impl PacketPort {
         }
         self.stats
     }
-}
-
-fn raw_socket(doing: &str) -> Result<OwnedFd, IoError> {
-    // Protocol 0: nothing comes in before it is bound.
-    // SAFETY: socket takes no pointers.
-    let fd = unsafe { libc::socket(libc::AF_PACKET, libc::SOCK_RAW | libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC, 0) };
-    sys::owned(fd, doing)
 }

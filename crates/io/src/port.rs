@@ -35,6 +35,8 @@ pub struct PortStats {
     pub rx_no_frame: u64,
     /// System calls that asked the kernel to send.
     pub tx_kicks: u64,
+    /// Messages to a packet socket: single frames and runs of a stream's segments.
+    pub tx_messages: u64,
 }
 
 /// A port: receives into and sends from the frames of one ledger.

@@ -86,12 +86,7 @@ impl RawSocket {
     pub fn open_with(name: &str, options: RawOptions) -> Result<RawSocket, IoError> {
         let index = sys::if_index(name)?;
         let doing = format!("open a packet socket on {name}");
-        // Protocol 0: receives nothing until it is bound, so nothing of another interface slips in.
-        // SAFETY: socket takes no pointers.
-        let fd = unsafe {
-            libc::socket(libc::AF_PACKET, libc::SOCK_RAW | libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC, 0)
-        };
-        let fd = sys::owned(fd, &doing)?;
+        let fd = socket(&doing)?;
         let raw = fd.as_raw_fd();
         let os = |e| IoError::os(&doing, e);
         sys::set_option(raw, libc::SOL_PACKET, libc::PACKET_AUXDATA, &1i32).map_err(os)?;
@@ -288,6 +283,13 @@ pub(crate) fn set_buffers(fd: RawFd, bytes: u32) {
             let _ = sys::set_option(fd, libc::SOL_SOCKET, plain, &(bytes as i32));
         }
     }
+}
+
+/// Receives nothing before it is bound to a protocol, so nothing of another interface slips in.
+pub(crate) fn socket(doing: &str) -> Result<OwnedFd, IoError> {
+    // SAFETY: socket takes no pointers.
+    let fd = unsafe { libc::socket(libc::AF_PACKET, libc::SOCK_RAW | libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC, 0) };
+    sys::owned(fd, doing)
 }
 
 pub(crate) fn bind(fd: RawFd, index: u32, protocol: u16) -> std::io::Result<()> {

@@ -3,6 +3,7 @@
 //! The Python package's private module `smartwire._native`. Long calls release the GIL. Every Rust error becomes a
 //! `smartwire.Error` that carries the sentence, and so does a panic: a person never sees a traceback.
 
+mod bare;
 mod bench;
 mod emulator;
 mod guard;
@@ -20,6 +21,8 @@ use pyo3::prelude::*;
 mod _native {
     use super::*;
 
+    #[pymodule_export]
+    use super::bare::Bare;
     #[pymodule_export]
     use super::bench::bench_engine;
     #[pymodule_export]

@@ -130,7 +130,8 @@ impl Io for Hand {
             return;
         }
         self.sent = true;
-        if self.outbox.push(FromHand::Send(port, Tx { frame, off, len })).is_err() {
+        let checked = self.frames.is_kept(frame);
+        if self.outbox.push(FromHand::Send(port, Tx { frame, off, len, checked })).is_err() {
             self.frames.completed(frame);
             self.dropped.fetch_add(1, Ordering::Relaxed);
         }

@@ -11,9 +11,11 @@
 //!   guardian  a process of its own that sleeps until the wire's is gone
 //!   pulse     the heartbeat, as long as every thread keeps its promises
 //!   page, events   what others read without touching a worker
+//!   bare      a forwarder without an engine, to compare with
 //!   bench     how fast the engine is, without I/O
 //! ```
 
+mod bare;
 pub mod bench;
 mod events;
 mod foreign;
@@ -35,6 +37,7 @@ mod tap;
 mod watch;
 mod wire;
 
+pub use bare::forward;
 pub use guardian::guard;
 pub use journal::{replay_journal, Replayed};
 pub use open::{copper, steer_error, unwire, About};

@@ -171,7 +171,7 @@ fn xsk_ports(ready: &[Prepared], steer: &Steer, sizing: Sizing, frames: &mut Fra
         queues: p.queues,
     };
     let specs: Vec<PortSpec> = ready.iter().enumerate().map(spec).collect();
-    let options = XskOptions { ring: sizing.ring, copy: CopyMode::Auto, backlog: sizing.backlog };
+    let options = XskOptions { ring: sizing.ring, copy: CopyMode::Auto, backlog: sizing.backlog, trains: true };
     let mut opened = xsk::open(&specs, frames, options)?;
     for (port, p) in opened.iter_mut().zip(ready) {
         if p.fill_checksums {

@@ -59,6 +59,32 @@ class Bridge:
         """Goes with the lab."""
 
 
+class Bare:
+    """A forwarder without an engine, over the same sockets as the wire's: what user space costs by itself."""
+
+    process: subprocess.Popen | None = None
+
+    def start(self, lab: Lab) -> None:
+        """Starts it and waits until frames flow."""
+        self.lab = lab
+        self.process = lab.popen("wire", sys.executable, "-m", "smartwire.lab.bare", "access", "core",
+                                 stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)  # fmt: skip
+        if not first_line(self.process, 20.0):
+            raise Error("The bare forwarder of the lab did not start.")
+
+    def counters(self) -> dict[str, int]:
+        """Nothing."""
+        return {}
+
+    def stop(self) -> None:
+        """Leaves and takes everything off the ports."""
+        if self.process:
+            self.process.terminate()
+            self.process.wait(10)
+            self.process = None
+            run(*self.lab.command("wire", sys.executable, "-m", "smartwire", "unwire", "access", "core"))
+
+
 class Wire:
     """``smartwire run access core`` in the wire host.
 

@@ -15,6 +15,7 @@ use crate::backlog::{Backlog, Tx};
 use crate::error::IoError;
 use crate::frames::Frames;
 use crate::port::PortStats;
+use crate::sender::Sender;
 use ring::{Consumer, Producer};
 use sys::Desc;
 
@@ -46,6 +47,8 @@ pub struct XskPort {
     chunk: usize,
     zero_copy: bool,
     backlog: Backlog,
+    /// Sends instead of the transmit ring, in copy mode.
+    sender: Option<Sender>,
     stats: PortStats,
     complete_partial: bool,
     /// Where the next receive starts, so that no queue starves the others.
@@ -105,6 +108,9 @@ impl XskPort {
 
     /// Moves the backlog into the transmit ring and kicks the kernel until all is taken or nothing moves.
     pub(crate) fn flush(&mut self, frames: &mut Frames) -> Result<(), IoError> {
+        if let Some(sender) = &mut self.sender {
+            return sender.flush(&mut self.backlog, frames, &mut self.stats);
+        }
         let mut idle = 0;
         loop {
             let moved = self.fill_tx_ring();
@@ -222,7 +228,9 @@ impl XskPort {
         let mut s = self.stats;
         for q in &self.queues {
             let k: Statistics = sys::get_option(q.fd.as_raw_fd(), sys::XDP_STATISTICS).unwrap_or_default();
-            s.rx_too_long += k.rx_dropped;
+            // In copy mode the kernel counts a frame without a buffer twice.
+            let no_buffer = if self.zero_copy { 0 } else { k.rx_fill_ring_empty_descs };
+            s.rx_too_long += k.rx_dropped.saturating_sub(no_buffer);
             s.rx_no_frame += k.rx_ring_full + k.rx_fill_ring_empty_descs;
         }
         s

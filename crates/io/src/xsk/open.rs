@@ -10,11 +10,15 @@ use crate::backlog::Backlog;
 use crate::error::IoError;
 use crate::frames::Frames;
 use crate::port::PortStats;
+use crate::sender::Sender;
 
 /// The kernel gives a queue back some time after its socket is closed; waiting longer than this means that somebody
 /// else has it.
 const BUSY_TRIES: u32 = 50;
 const BUSY_WAIT: Duration = Duration::from_millis(20);
+
+/// Bytes of kernel memory for what waits at a port's sending socket.
+const SEND_BUFFER: u32 = 8 << 20;
 
 /// Whether the driver copies frames.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +40,8 @@ pub struct XskOptions {
     pub copy: CopyMode,
     /// Transmissions that may wait outside the ring, per port.
     pub backlog: usize,
+    /// In copy mode send through a packet socket, which is faster there than the transmit ring.
+    pub trains: bool,
 }
 
 /// One port to open.
@@ -86,6 +92,7 @@ fn open_all(ports: &[PortSpec], frames: &mut Frames, o: XskOptions, zero: bool) 
                 zero_copy: zero,
                 backlog: Backlog::new(o.backlog),
                 stats: PortStats::default(),
+                sender: None,
                 complete_partial: false,
                 turn: 0,
             };
@@ -94,6 +101,9 @@ fn open_all(ports: &[PortSpec], frames: &mut Frames, o: XskOptions, zero: bool) 
                 umem = umem.or(Some(queue.fd.as_raw_fd()));
                 port.zero_copy &= is_zero_copy(queue.fd.as_raw_fd());
                 port.queues.push(queue);
+            }
+            if !port.zero_copy && o.trains {
+                port.sender = Some(Sender::open(spec.ifindex, &spec.name, SEND_BUFFER)?);
             }
             opened.push(port);
         }

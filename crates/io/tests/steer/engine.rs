@@ -38,7 +38,7 @@ impl Engine {
         let ports = match mode {
             Mode::Packet => ports.iter().map(|p| packet(steer, p)).collect(),
             _ => {
-                let options = XskOptions { ring: 128, copy: CopyMode::Copy, backlog: 512 };
+                let options = XskOptions { ring: 128, copy: CopyMode::Copy, backlog: 512, trains: false };
                 let opened = xsk::open(&ports, &mut frames, options).unwrap_or_else(|e| panic!("{e}"));
                 for (spec, port) in ports.iter().zip(&opened) {
                     for (queue, fd) in port.sockets() {
