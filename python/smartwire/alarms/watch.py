@@ -48,7 +48,7 @@ class Watcher:
         settings: thresholds; may be replaced at any time.
         sinks: who is told.
         say: takes a sentence for the log.
-        rolled_back: why the configuration is not the one last committed; set by whoever knows.
+        rolled_back: says why the configuration is not the one last committed; None if it is.
         proxies: how proxies are looked at.
         bypass: what takes a wire out.
     """
@@ -58,7 +58,7 @@ class Watcher:
     settings: Settings = field(default_factory=Settings)
     sinks: Sequence[Sink] = ()
     say: Callable[[str], None] = lambda sentence: None
-    rolled_back: str | None = None
+    rolled_back: Callable[[], str | None] = lambda: None
     proxies: Callable[[], tuple[ProxyFacts, ...]] = proxy_facts
     bypass: Callable[[str], None] = bypass_wire
     active: list[Alarm] = field(default_factory=list)
@@ -97,7 +97,7 @@ class Watcher:
             self.proxies(),
             disk_share_free(collector.path.parent),
             collector.health,
-            self.rolled_back,
+            self.rolled_back(),
         )
 
     def write(self) -> None:
@@ -130,7 +130,7 @@ class Watcher:
         """Tells the log and everyone else; takes a wire out that resets too much, if that is wanted."""
         what = change.alarm.severity if change.raised else "cleared"
         self.say(f"alarm {change.alarm.number} {change.alarm.name} ({what}): {change.text}")
-        for sink in self.sinks:
+        for sink in tuple(self.sinks):
             sink.tell(change)
         if change.raised and change.alarm.name == "reset-rate" and self.settings.bypass_on_reset_rate:
             name = change.alarm.object.removeprefix("wire/")

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from smartwire.alarms.catalogue import Settings
 from smartwire.alarms.journal import Journal, journal_path
-from smartwire.alarms.watch import Watcher
+from smartwire.alarms.watch import Sink, Watcher
 from smartwire.config.plane import Setup
 from smartwire.config.schema import Problem
 from smartwire.counters.collect import Collector
@@ -47,12 +47,19 @@ class CollectPlane:
 
     Args:
         say: takes sentences for the log.
+        sinks: who is told of alarms; may change.
+        rolled_back: says why the configuration is not the one last committed.
     """
 
     name = "counters"
 
-    def __init__(self, say: Callable[[str], None]) -> None:
-        self.say = say
+    def __init__(
+        self,
+        say: Callable[[str], None],
+        sinks: Sequence[Sink] = (),
+        rolled_back: Callable[[], str | None] = lambda: None,
+    ) -> None:
+        self.say, self.sinks, self.rolled_back = say, sinks, rolled_back
         self.kept: Retention | None = None
         self.collector: Collector | None = None
         self.watcher: Watcher | None = None
@@ -99,7 +106,8 @@ class CollectPlane:
         """Starts the collector's thread."""
         wires = Wires()
         self.collector = Collector(database(), [wires], wanted, say=self.say)
-        self.watcher = Watcher(wires, Journal(journal_path()), say=self.say)
+        journal = Journal(journal_path())
+        self.watcher = Watcher(wires, journal, sinks=self.sinks, say=self.say, rolled_back=self.rolled_back)
         self.kept, self.stop = wanted, threading.Event()
         self.thread = threading.Thread(
             target=self.collector.run, args=(self.stop, self.watcher), name="collector", daemon=True

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from smartwire.config.api import LONGEST, Answerer, peer_of
-from smartwire.config.engine import Engine
+from smartwire.config.engine import NOT_CONFIRMED, Engine
 from smartwire.config.plane import Plane
 from smartwire.config.schema import load as load_schema
 from smartwire.config.store import Store
@@ -136,27 +136,40 @@ def build(planes: Iterable[Plane], directory: Path) -> Engine:
         raise Error(f"{directory} cannot be used ({e.strerror}): run it with sudo, or set SMARTWIRE_STATE.") from None
 
 
+def rolled_back(engine: Engine) -> str | None:
+    """Why the running configuration is not the one that was last committed; None if it is."""
+    running = getattr(engine, "running", None)  # not there before the start
+    return NOT_CONFIRMED if running and running.about.comment == NOT_CONFIRMED else None
+
+
 def serve() -> None:
     """Is smartwired until SIGTERM or SIGINT."""
     from smartwire.config.collectplane import CollectPlane
     from smartwire.config.wireplane import WirePlane
+    from smartwire.north.plane import NorthPlane
 
     def say(sentence: str) -> None:
         print(f"{time.strftime('%Y-%m-%d %H:%M:%S')}  {sentence}", file=sys.stderr, flush=True)
+
+    def log(sentence: str) -> None:
+        say(sentence)
+        north.log(sentence)
 
     async def main() -> None:
         stop = asyncio.Event()
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
-        await Daemon(engine, place / "api.sock", say).run(stop)
+        await Daemon(engine, place / "api.sock", log).run(stop)
 
     with ownership.claim() as place:
-        collector = CollectPlane(say)
-        engine = build([WirePlane(state() / "logs"), collector], state())
+        north = NorthPlane(say, state())
+        collector = CollectPlane(say, north.sinks, lambda: rolled_back(engine))
+        engine = build([WirePlane(state() / "logs"), collector, north], state())
         try:
             asyncio.run(main())
         finally:
             collector.close()
+            north.close()
     say("smartwired has left; its wires go on")
 
 

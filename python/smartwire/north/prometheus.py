@@ -6,12 +6,16 @@ prefix, base units, ``_total`` on what only grows. Subscribers and flows are not
 
 from __future__ import annotations
 
+import ipaddress
+import socket
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from socketserver import ThreadingMixIn
+from typing import Any
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
-from prometheus_client import CollectorRegistry, generate_latest, start_http_server
+from prometheus_client import CollectorRegistry, generate_latest, make_wsgi_app
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
 import smartwire
@@ -20,9 +24,6 @@ from smartwire.alarms.catalogue import KINDS, SEVERITIES
 from smartwire.counters.names import COUNTER, LABELS, about, split
 from smartwire.counters.sources import Wires, WireView
 from smartwire.errors import Error
-
-if TYPE_CHECKING:
-    from wsgiref.simple_server import WSGIServer
 
 PREFIX = "smartwire"
 PORT = 9469
@@ -130,14 +131,63 @@ def registry(exporter: Exporter) -> CollectorRegistry:
     return made
 
 
-def serve(host: str, port: int, exporter: Exporter | None = None) -> tuple[WSGIServer, threading.Thread]:
+class Server(ThreadingMixIn, WSGIServer):
+    """HTTP on IPv4 or IPv6, a thread per scrape."""
+
+    daemon_threads = True
+
+
+class Server6(Server):
+    """The same on IPv6."""
+
+    address_family = socket.AF_INET6
+
+
+class Silent(WSGIRequestHandler):
+    """Logs no requests, and hangs up on who connects and says nothing."""
+
+    timeout = 10
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Nothing."""
+
+
+def application(exporter: Exporter, allowed: Sequence[str]) -> Callable[..., Iterable[bytes]]:
+    """The WSGI application; who is not in one of the allowed prefixes, where there are any, is refused."""
+    inner = make_wsgi_app(registry(exporter))
+    prefixes = [ipaddress.ip_network(prefix) for prefix in allowed]
+
+    def answer(environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
+        client = ipaddress.ip_address(environ["REMOTE_ADDR"].partition("%")[0])
+        if prefixes and not any(client in prefix for prefix in prefixes):
+            start("403 Forbidden", [("Content-Type", "text/plain")])
+            return [b"This address may not read the metrics.\n"]
+        return inner(environ, start)
+
+    return answer
+
+
+def serve(
+    host: str, port: int, exporter: Exporter | None = None, allowed: Sequence[str] = ()
+) -> tuple[WSGIServer, threading.Thread]:
     """Serves /metrics over HTTP from a thread, until the server is shut down.
+
+    Args:
+        host: address or name to listen on.
+        port: TCP port; 0 for any.
+        exporter: what is served.
+        allowed: prefixes of those who may read; everyone if empty.
 
     Raises:
         Error: the address cannot be listened on.
     """
     try:
-        return start_http_server(port, host, registry(exporter or Exporter()))
-    except (OSError, OverflowError) as e:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        kind = Server6 if family == socket.AF_INET6 else Server
+        server = make_server(host, port, application(exporter or Exporter(), allowed), kind, Silent)
+    except (OSError, OverflowError, UnicodeError) as e:
         reason = getattr(e, "strerror", None) or str(e)
         raise Error(f"{host} port {port} cannot be listened on ({reason}): choose another with --listen.") from None
+    thread = threading.Thread(target=server.serve_forever, name=f"prometheus on {host}", daemon=True)
+    thread.start()
+    return server, thread

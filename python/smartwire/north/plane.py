@@ -1,0 +1,247 @@
+"""Protocols as a plane of smartwired: syslog servers, trap receivers, Prometheus and snmpd follow the configuration."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pwd
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from wsgiref.simple_server import WSGIServer
+
+from smartwire.alarms.watch import Sink
+from smartwire.config.plane import Setup
+from smartwire.config.schema import Problem
+from smartwire.errors import Error
+from smartwire.north import prometheus, snmp
+from smartwire.north.syslog import ERROR, INFO, NOTICE, PORTS, WARNING, Message, Sender, Server
+from smartwire.north.traps import Target, Traps, quoted
+
+LEAST = {"error": ERROR, "warning": WARNING, "notice": NOTICE, "info": INFO}
+SNMP_PORT = 161
+SNMP_USER = "Debian-snmp"
+PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What the configuration asks for.
+
+    Attributes:
+        syslog: servers.
+        traps: receivers.
+        metrics: addresses and port that Prometheus asks; None if it is off.
+        allowed: prefixes of those who may.
+        snmpd: text of snmpd.conf; None if SNMP is off.
+    """
+
+    syslog: tuple[Server, ...] = ()
+    traps: tuple[Target, ...] = ()
+    metrics: tuple[tuple[str, ...], int] | None = None
+    allowed: tuple[str, ...] = ()
+    snmpd: str | None = None
+
+
+def wanted(setup: Setup, snmp_port: int = SNMP_PORT) -> Wanted:
+    """What a setup asks for.
+
+    Raises:
+        Error: the management interface has no address.
+    """
+    config = setup.config
+    on = {name: config.value(("protocols", name, "enabled")) for name in ("prometheus", "snmp")}
+    allowed = tuple(config.get(("system", "management", "allowed-prefix"), ()))
+    hosts = addresses(config.value(("system", "management", "interface"))) if any(on.values()) else ()
+    return Wanted(
+        tuple(syslog_server(setup, name) for name in config.get(("system", "syslog"), {})),
+        tuple(trap_target(setup, name) for name in config.get(("protocols", "snmp", "trap-target"), {})),
+        (hosts, config.value(("protocols", "prometheus", "port"))) if on["prometheus"] else None,
+        allowed,
+        snmpd_conf(setup, hosts, snmp_port, allowed) if on["snmp"] else None,
+    )
+
+
+def syslog_server(setup: Setup, name: str) -> Server:
+    """One entry of `system syslog`."""
+    own = setup.config.get(("system", "syslog", name))
+    transport = setup.config.value(("system", "syslog", name, "transport"))
+    least = LEAST[setup.config.value(("system", "syslog", name, "severity"))]
+    ca_file = own.get("ca-file")
+    return Server(transport, name, own.get("port") or PORTS[transport], least, Path(ca_file) if ca_file else None)
+
+
+def trap_target(setup: Setup, name: str) -> Target:
+    """One entry of `protocols snmp trap-target`."""
+    own = setup.config.get(("protocols", "snmp", "trap-target", name))
+    return Target(name, own.get("port") or 162, own.get("community") or "public")
+
+
+def snmpd_conf(setup: Setup, hosts: tuple[str, ...], port: int, allowed: tuple[str, ...]) -> str:
+    """The configuration of our own snmpd."""
+    config = setup.config
+    listen = ",".join(f"udp6:[{host}]:{port}" if ":" in host else f"udp:{host}:{port}" for host in hosts)
+    lines = [f"agentaddress {listen}"]
+    if contact := config.get(("protocols", "snmp", "contact")):
+        lines.append(f"sysContact {' '.join(contact.split())}")
+    for entry in config.get(("protocols", "snmp", "community"), {}).values():
+        for source in entry.get("client") or allowed or ("default", "::/0"):
+            word = "rocommunity6" if ":" in source else "rocommunity"
+            lines.append(f"{word} {entry['community']} {source} .1")
+    for name, entry in config.get(("protocols", "snmp", "user"), {}).items():
+        privacy = entry.get("privacy-password")
+        private = f" AES {quoted(privacy)}" if privacy else ""
+        lines.append(f"createUser {name} SHA {quoted(entry['authentication-password'])}{private}")
+        lines.append(f"rouser {name} {'priv' if privacy else 'auth'} .1")
+    return "\n".join(lines) + "\n" + snmp.snmpd_lines(f"{sys.executable} -m smartwire export snmp")
+
+
+def addresses(interface: str) -> tuple[str, ...]:
+    """The addresses of an interface that others can reach, IPv4 first.
+
+    Raises:
+        Error: there is none, or no such interface.
+    """
+    done = subprocess.run(
+        ["ip", "-json", "address", "show", "dev", interface], capture_output=True, text=True, check=False
+    )
+    found = json.loads(done.stdout) if done.returncode == 0 and done.stdout.strip() else []
+    known = [a for link in found for a in link.get("addr_info", []) if a.get("scope") in ("global", "host")]
+    hosts = tuple(a["local"] for a in sorted(known, key=lambda a: a["family"]))
+    if not hosts:
+        raise Error(f"The management interface {interface} has no address: give it one, or name another.")
+    return hosts
+
+
+class NorthPlane:
+    """Serves and tells as configured.
+
+    Args:
+        say: takes sentences for the log.
+        state: a directory that is kept over restarts.
+        snmp_port: where snmpd answers.
+    """
+
+    name = "protocols"
+
+    def __init__(self, say: Callable[[str], None], state: Path, snmp_port: int = SNMP_PORT) -> None:
+        self.say, self.state, self.snmp_port = say, state, snmp_port
+        self.now = Wanted()
+        self.sinks: list[Sink] = []
+        """Whoever is told of alarms; the watcher has the same list."""
+        self.told: dict[Server | Target, Sender | Traps] = {}
+        self.servers: list[tuple[WSGIServer, threading.Thread]] = []
+        self.snmpd: subprocess.Popen[bytes] | None = None
+
+    def check(self, setup: Setup) -> list[Problem]:
+        """Tools that are missing, addresses that are not there, passwords that snmpd cannot be given."""
+        found = []
+        base = ("protocols", "snmp")
+        try:
+            asked = wanted(setup, self.snmp_port)
+        except Error as e:
+            return [Problem(("protocols",), str(e))]
+        if asked.snmpd is not None and not shutil.which("snmpd", path=PATH):
+            found.append(Problem((*base, "enabled"), "snmpd is not installed: apt-get install snmpd."))
+        if asked.traps and not shutil.which("snmptrap", path=PATH):
+            found.append(Problem((*base, "trap-target"), "snmptrap is not installed: apt-get install snmp."))
+        if (asked.metrics or asked.snmpd) and setup.config.get(("system", "management", "namespace")):
+            path = ("system", "management", "namespace")
+            found.append(Problem(path, "protocols cannot listen in another namespace yet: leave it out."))
+        return found
+
+    def differences(self, setup: Setup) -> list[str]:
+        """What is not served or told as configured; an snmpd that has ended."""
+        if self.now != wanted(setup, self.snmp_port):
+            return ["protocols are not as configured."]
+        if self.snmpd and self.snmpd.poll() is not None:
+            self.snmpd, self.now = None, Wanted(self.now.syslog, self.now.traps, self.now.metrics, self.now.allowed)
+            return ["snmpd has ended."]
+        return []
+
+    def apply(self, setup: Setup) -> list[str]:
+        """Makes servers, receivers and listeners those of the setup; what stays the same is not interrupted."""
+        asked = wanted(setup, self.snmp_port)
+        self.tell_those((*asked.syslog, *asked.traps))
+        if (asked.metrics, asked.allowed) != (self.now.metrics, self.now.allowed):
+            self.serve_metrics(asked)
+        if asked.snmpd != self.now.snmpd:
+            self.run_snmpd(asked.snmpd)
+        self.now = asked
+        return []
+
+    def tell_those(self, those: tuple[Server | Target, ...]) -> None:
+        """Tells exactly these of alarms."""
+        for one in set(self.told) - set(those):
+            self.told.pop(one).close()
+        for one in those:
+            if one not in self.told:
+                directory = self.state / "snmp"
+                self.told[one] = Sender(one, self.say) if isinstance(one, Server) else Traps(one, directory, self.say)
+        self.sinks[:] = self.told.values()
+
+    def serve_metrics(self, asked: Wanted) -> None:
+        """Serves Prometheus as asked, and nowhere else."""
+        for server, thread in self.servers:
+            server.shutdown()
+            server.server_close()
+            thread.join(10)
+        self.servers = []
+        if asked.metrics:
+            hosts, port = asked.metrics
+            for host in hosts:
+                self.servers.append(prometheus.serve(host, port, allowed=asked.allowed))
+
+    def run_snmpd(self, conf: str | None) -> None:
+        """Runs our own snmpd with this configuration, or none."""
+        if self.snmpd:
+            self.snmpd.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.snmpd.wait(10)
+            self.snmpd = None
+        if conf is None:
+            return
+        place = self.state / "snmpd"
+        place.mkdir(parents=True, exist_ok=True, mode=0o700)
+        file = place / "snmpd.conf"
+        file.unlink(missing_ok=True)
+        file.touch(mode=0o600)
+        file.write_text(conf)
+        tool = shutil.which("snmpd", path=PATH)
+        if not tool:
+            raise Error("snmpd is not installed: apt-get install snmpd.")
+        command = [tool, "-f", "-C", "-c", str(file), "-LS0-5d", "-I", "-smux", *self.snmp_user(place)]
+        env = os.environ | {"SNMP_PERSISTENT_DIR": str(place)}
+        self.snmpd = subprocess.Popen(command, env=env, stdin=subprocess.DEVNULL)
+
+    def snmp_user(self, place: Path) -> list[str]:
+        """As whom snmpd serves: nobody with rights, where that user exists and can run our side."""
+        with contextlib.suppress(KeyError, PermissionError):
+            user = pwd.getpwnam(SNMP_USER)
+            if os.geteuid() == 0 and open_to_all(Path(sys.executable)) and open_to_all(self.state):
+                os.chown(place, user.pw_uid, user.pw_gid)
+                return ["-u", SNMP_USER, "-g", str(user.pw_gid)]
+        return []
+
+    def log(self, sentence: str) -> None:
+        """Something happened that syslog servers are told of."""
+        for one in list(self.told.values()):
+            if isinstance(one, Sender):
+                one.send(Message(NOTICE, "EVENT", sentence))
+
+    def close(self) -> None:
+        """Ends everything."""
+        self.tell_those(())
+        self.serve_metrics(Wanted())
+        self.run_snmpd(None)
+        self.now = Wanted()
+
+
+def open_to_all(path: Path) -> bool:
+    """True where every directory on the way to `path` lets anyone through."""
+    return all(parent.stat().st_mode & 0o001 for parent in path.resolve().parents)
