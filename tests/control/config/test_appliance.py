@@ -1,0 +1,149 @@
+"""smartwired with real wires in a network namespace: what it starts outlives it, and is found and put right again."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+from smartwire.config import client
+from smartwire.config.engine import CommitFailed
+
+pytestmark = [pytest.mark.root, pytest.mark.slow]
+PATIENCE_S = 120
+
+
+class Appliance:
+    """A namespace with two pairs of virtual ports, and smartwired in it."""
+
+    def __init__(self, directory: Path) -> None:
+        self.space = f"swcfg{os.getpid()}"
+        self.directory = directory
+        self.env = os.environ | {"SMARTWIRE_RUN": str(directory / "run"), "SMARTWIRE_STATE": str(directory / "state")}
+        self.log = directory / "daemon.log"
+        self.daemon: subprocess.Popen | None = None
+
+    def inside(self, *argv: str) -> subprocess.CompletedProcess:
+        return subprocess.run(
+            ["ip", "netns", "exec", self.space, *argv], env=self.env, capture_output=True, text=True, check=False
+        )
+
+    def smartwire(self, *argv: str) -> subprocess.CompletedProcess:
+        return self.inside(sys.executable, "-m", "smartwire", *argv)
+
+    def up(self) -> None:
+        subprocess.run(["ip", "netns", "add", self.space], check=True, capture_output=True)
+        for n in range(1, 5):
+            self.inside("ip", "link", "add", f"e{n}", "type", "veth", "peer", "name", f"p{n}")
+            for port in (f"e{n}", f"p{n}"):
+                self.inside("ip", "link", "set", port, "up")
+
+    def start(self) -> None:
+        argv = ["ip", "netns", "exec", self.space, sys.executable, "-m", "smartwire", "daemon"]
+        with self.log.open("ab") as log:
+            self.daemon = subprocess.Popen(argv, env=self.env, stderr=log, stdout=log)
+        wait(lambda: self.socket.exists() and self.pid_of_daemon() == self.daemon.pid, self.log)
+        wait(self.answers, self.log)
+
+    def answers(self) -> bool:
+        with contextlib.suppress(Exception), self.session():
+            return True
+        return False
+
+    @property
+    def socket(self) -> Path:
+        return self.directory / "run" / "smartwired" / "api.sock"
+
+    def pid_of_daemon(self) -> int:
+        return int((self.directory / "run" / "smartwired" / "lock").read_text() or 0)
+
+    def session(self) -> client.Client:
+        return client.connect(source="test", path=self.socket)
+
+    def wire(self, name: str) -> dict:
+        try:
+            return json.loads((self.directory / "run" / name / "wire.json").read_text())
+        except (OSError, ValueError):
+            return {}
+
+    def down(self) -> None:
+        if self.daemon:
+            self.daemon.kill()
+            self.daemon.wait()
+        for name in ("north", "south"):
+            with contextlib.suppress(KeyError, ProcessLookupError):
+                os.kill(self.wire(name)["pid"], signal.SIGKILL)
+        subprocess.run(["ip", "netns", "del", self.space], check=False, capture_output=True)
+
+
+def wait(until, log: Path) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while not until():
+        assert time.monotonic() < deadline, log.read_text()
+        time.sleep(0.05)
+
+
+@pytest.fixture
+def appliance(tmp_path):
+    if find_spec("smartwire._native") is None:
+        pytest.skip("the Rust core is not built (./smartwire builds it)")
+    box = Appliance(tmp_path)
+    try:
+        box.up()
+    except (OSError, subprocess.CalledProcessError) as e:
+        pytest.skip(f"no network namespaces here ({e})")
+    yield box
+    box.down()
+
+
+def test_an_appliance_from_its_first_wire_to_its_last(appliance):
+    appliance.start()
+    with appliance.session() as session:
+        session.configure("private")
+        session.set("wires north pair e1 core e2")
+        session.commit()
+        first = appliance.wire("north")
+        assert session.run("show wires")["data"]["wires"][0]["state"] == "running"
+
+        refused = appliance.smartwire("run", "e1", "e2")
+        assert refused.returncode == 1
+        assert "e1 belongs to wire north of smartwired" in refused.stderr
+        assert "delete wires north" in appliance.smartwire("unwire", "e1", "e2").stderr
+
+        session.set("wires south pair e3 core e9")
+        with pytest.raises(CommitFailed) as e:
+            session.commit()
+        assert "there is no interface e9 here" in str(e.value.problems[0])
+        session.rollback(0)
+
+    appliance.daemon.kill()
+    appliance.daemon.wait()
+    os.kill(first["pid"], 0)  # the wire goes on without smartwired
+    appliance.start()
+    assert appliance.wire("north")["pid"] == first["pid"]
+
+    os.kill(first["pid"], signal.SIGKILL)  # and smartwired puts right what died
+    wait(lambda: appliance.wire("north").get("pid") not in (None, first["pid"]), appliance.log)
+    wait(lambda: "wire north was started" in appliance.log.read_text(), appliance.log)
+
+    with appliance.session() as session:
+        session.configure("private")
+        session.set("wires south pair e3 core e4")
+        session.commit(confirmed=0.05)
+        assert appliance.wire("south")
+        wait(lambda: not appliance.wire("south"), appliance.log)
+        wait(lambda: "automatic rollback complete" in appliance.log.read_text(), appliance.log)
+        session.rollback(0)
+        session.delete("wires")
+        session.commit()
+    assert not appliance.wire("north")
+    appliance.daemon.terminate()
+    assert appliance.daemon.wait(PATIENCE_S) == 0
+    assert "were not a wire" in appliance.smartwire("unwire", "e1", "e2").stdout
