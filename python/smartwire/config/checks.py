@@ -24,10 +24,8 @@ WITHOUT_EFFECT: dict[str, str] = {
     "proxy": "the proxy engine is not started by the configuration yet: use `smartwire proxy`.",
     "wires link-loss-forwarding": "a lost link is reported, not forwarded, yet.",
     "wires hardware-bypass-hook": "the hook is not called yet.",
-    "system management": "nothing listens on the management interface by the configuration yet.",
-    "system syslog": "syslog is not sent by the configuration yet.",
-    "protocols prometheus": "metrics are served by `smartwire export prometheus` yet, not by the configuration.",
-    "protocols snmp": "SNMP is answered by `smartwire export snmp` yet, not by the configuration.",
+    "system login message": "no face shows it yet.",
+    "system management namespace": "the faces listen in the box's own namespace yet.",
 }
 """What is accepted without effect, and the sentence that a check says about it. By the path's names, without keys."""
 
