@@ -134,9 +134,8 @@ impl Template {
 
     /// The EtherTypes of the first two VLAN tags, 0 for one that is not there.
     pub fn tpids(&self) -> [u16; 2] {
-        let at = |i: usize| u16::from_be_bytes([self.bytes[i], self.bytes[i + 1]]);
         let is_tag = |tpid| matches!(tpid, ethertype::VLAN | ethertype::QINQ | ethertype::QINQ_OLD);
-        match (at(12), at(16)) {
+        match (be16(&self.bytes, 12), be16(&self.bytes, 16)) {
             (first, second) if is_tag(first) => [first, if is_tag(second) { second } else { 0 }],
             _ => [0; 2],
         }
