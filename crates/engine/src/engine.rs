@@ -345,7 +345,7 @@ impl Engine {
         f(&mut Flow { handle, rec, act }, &mut Cx { now, io, sh: &mut self.sh })
     }
 
-    /// A fragment of TCP: what it carries can't be followed.
+    /// A fragment of TCP.
     fn fragment<I: Io>(&mut self, now: Now, parsed: &Parsed, io: &mut I) {
         let Some(id) = parsed.flow.and_then(|_| self.find(parsed.hash, &parsed.key)) else {
             self.sh.stats.not_optimized += 1;
@@ -354,8 +354,9 @@ impl Engine {
             }
             return;
         };
+        let numbers = parsed.numbers(parsed::slice(io.bytes(parsed.rx.frame), parsed.rx.off, parsed.rx.len));
         if let Some(handle) = self.activate(now, id) {
-            self.with(now, handle, io, |flow, cx| flow.begin_drain(cx, StopReason::Fragment, None));
+            self.with(now, handle, io, |flow, cx| flow.fragment(cx, parsed, numbers));
             self.after(now, handle, Fate::Live, io);
         }
     }

@@ -215,24 +215,51 @@ fn a_flow_that_the_copper_wire_may_have_carried_is_let_go_before_its_next_segmen
     }
 }
 
+/// Sends the segment as the first of several fragments; it must go on as it came.
+fn send_fragment(t: &mut Pair, p: &Pkt) {
+    let mut frame = t.frame(p);
+    // More fragments follow.
+    frame[14 + 6] |= 0x20;
+    let id = t.io.receive(&frame).unwrap();
+    let port = t.ports[p.side as usize];
+    let (len, csum) = (frame.len() as u16, smartwire_engine::Csum::Unverified);
+    t.engine.on_rx(t.now, &[smartwire_engine::Rx { frame: id, off: 0, len, port, csum }], &mut t.io);
+    assert!(t.io.out.iter().any(|(_, raw)| *raw == frame));
+    t.io.out.clear();
+}
+
 #[test]
 fn a_fragment_passes_as_it_came_and_ends_the_optimization() {
     for v in VARIANTS.into_iter().filter(|v| !v.v6) {
         let mut t = Pair::new(v, PLAIN, config());
         with_custody(&mut t, 2);
         let p = t.pkt(C, 1 + 2 * MSS, MSS, ACK);
-        let mut frame = t.frame(&p);
-        // More fragments follow.
-        frame[14 + 6] |= 0x20;
-        let id = t.io.receive(&frame).unwrap();
-        let port = t.ports[1];
-        let (len, csum) = (frame.len() as u16, smartwire_engine::Csum::Unverified);
-        t.engine.on_rx(t.now, &[smartwire_engine::Rx { frame: id, off: 0, len, port, csum }], &mut t.io);
-        assert!(t.io.out.iter().any(|(_, raw)| *raw == frame));
-        t.io.out.clear();
+        send_fragment(&mut t, &p);
         t.ack(A, 1);
         t.wait(6_000 * MS);
         assert!(handed_back(&t, StopReason::Fragment));
+        t.audit();
+    }
+}
+
+#[test]
+fn a_fragment_of_somebody_who_guesses_passes_and_ends_nothing() {
+    for v in VARIANTS.into_iter().filter(|v| !v.v6) {
+        let mut t = Pair::new(v, PLAIN, config());
+        with_custody(&mut t, 2);
+        let good = t.pkt(C, 1 + 2 * MSS, MSS, ACK);
+        let guesses = [
+            Pkt { seq: 1 + (1 << 29), ..good.clone() },
+            Pkt { ack: 1 << 29, ..good.clone() },
+            Pkt { seq: 1 + MSS, ..good.clone() },
+        ];
+        for guess in &guesses {
+            send_fragment(&mut t, guess);
+        }
+        t.ack(A, 1);
+        t.wait(6_000 * MS);
+        assert_eq!((t.engine.stats().unacceptable, t.engine.stats().handed_back), (3, 0));
+        assert!(!t.mode_is_gone());
         t.audit();
     }
 }

@@ -5,6 +5,7 @@ use super::out::Say;
 use super::{Cx, Fate, Flow};
 use crate::api::{EventKind, Io, Now};
 use crate::reason::StopReason;
+use crate::seq::Off;
 
 /// How long the soft points of the stop predicate are waited for, ns.
 const SOFT_NS: u64 = 5_000_000_000;
@@ -16,7 +17,8 @@ impl Flow<'_> {
         match &mut self.act.draining {
             Some(draining) => draining.deadline = draining.deadline.min(deadline),
             None => {
-                self.act.draining = Some(Draining { reason, deadline, soft: cx.now.after_ns(SOFT_NS) });
+                let from = [0, 1].map(|s: usize| self.act.rx[s].rcv_nxt());
+                self.act.draining = Some(Draining { reason, deadline, soft: cx.now.after_ns(SOFT_NS), from });
                 self.rec.phase = Phase::Drain;
                 cx.sh.stats.draining += 1;
                 cx.event(self.rec, EventKind::Draining(reason));
@@ -34,7 +36,7 @@ impl Flow<'_> {
             return Fate::Live;
         }
         let soft = draining.soft <= cx.now;
-        if (0..2).all(|s| self.stream_is_settled(s, soft)) {
+        if (0..2).all(|s| self.stream_is_settled(s, draining.from[s], soft)) {
             return self.hand_back(cx, draining.reason);
         }
         if draining.deadline > cx.now {
@@ -46,14 +48,19 @@ impl Flow<'_> {
         self.hand_back(cx, draining.reason)
     }
 
-    /// Points 1 to 4 and 6 of the stop predicate, for one stream.
-    fn stream_is_settled(&self, s: usize, soft: bool) -> bool {
+    /// Points 1 to 4 and 6 of the stop predicate, for one stream of which X had sent up to `from` when the drain began.
+    fn stream_is_settled(&self, s: usize, from: Off, soft: bool) -> bool {
         let (rx, tx) = (&self.act.rx[s], &self.act.tx[s]);
         // What X was told is with Y; all that was accepted from X, its FIN included, has been sent to Y.
         let told = rx.told_ack() <= tx.una();
         let sent = tx.backlog() == 0;
-        // X knows what Y has: bytes SACKed to X are with the sender, and X is promised no more than Y promises.
-        let known = rx.held() == 0 && rx.told_right() <= tx.right();
+        // X is promised no more than Y promises, or does not use it: it is silent, and what it sends next fits into Y's
+        // own window (twice what was in flight lately, at least an initial window, RFC 6928); Y's answer to that tells
+        // it the rest.
+        let next = (2 * tx.peak_flight()).max(10 * u32::from(self.rec.mss[1 - s]));
+        let unused = rx.rcv_nxt() == from && tx.right() >= tx.una() + u64::from(next);
+        // X knows what Y has: bytes SACKed to X are with the sender.
+        let known = rx.held() == 0 && (unused || rx.told_right() <= tx.right());
         told && sent && (known || soft)
     }
 

@@ -8,6 +8,7 @@
 //!   drain     the way out: DRAIN, the stop predicate, the hand-back
 //!   timers    what is due without a packet
 //!   icmp      path MTU
+//!   fragment  a way out that not everybody may show
 //!   dead      what the other end still had under way when one reset the connection
 //!   record    the memory of a flow, idle and active; actives: where the second kind is
 //! ```
@@ -21,6 +22,7 @@ pub(crate) mod compose;
 pub(crate) mod custody;
 pub(crate) mod dead;
 pub(crate) mod drain;
+pub(crate) mod fragment;
 pub(crate) mod icmp;
 pub(crate) mod out;
 pub(crate) mod parsed;

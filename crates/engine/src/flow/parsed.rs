@@ -95,6 +95,14 @@ impl Parsed {
         matches!(self.what, What::Segment | What::Fragment) && (self.key.access_port | self.key.core_port) != 0
     }
 
+    /// Sequence and acknowledgement number of a first fragment, if it is long enough to have them.
+    pub(crate) fn numbers(&self, bytes: &[u8]) -> Option<(u32, u32)> {
+        let at = usize::from(self.layers.l4);
+        let word = |at: usize| Some(u32::from_be_bytes(bytes.get(at..at + 4)?.try_into().ok()?));
+        let there = self.layers.first_frag && at + 12 <= usize::from(self.layers.end);
+        word(at + 4).zip(word(at + 8)).filter(|_| there)
+    }
+
     /// The stream that it is likely to be about: with payload its own, else the one that it acknowledges.
     pub(crate) fn stream(&self) -> usize {
         let side = self.rx.port.side();

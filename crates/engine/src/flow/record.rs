@@ -96,6 +96,8 @@ pub(crate) struct Draining {
     pub deadline: Now,
     /// Give up the soft points of the stop predicate then.
     pub soft: Now,
+    /// Per stream: up to where its source had sent when this began.
+    pub from: [Off; 2],
 }
 
 /// What a flow needs while something is outstanding. Stream `s` runs from side `s`: `rx[s]` receives it there, `tx[s]`

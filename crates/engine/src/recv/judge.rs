@@ -77,7 +77,7 @@ impl Receiver {
     }
 
     /// From what X was told to the right edge; a FIN may lie on the edge.
-    fn in_window(&self, seq: Off) -> bool {
+    pub fn in_window(&self, seq: Off) -> bool {
         (self.told_ack..=self.told_right.max(self.rcv_nxt)).contains(&seq)
     }
 
