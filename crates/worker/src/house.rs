@@ -105,6 +105,11 @@ impl House {
         Ok(())
     }
 
+    /// No engine has anything to optimize.
+    pub(crate) fn nothing_to_optimize(&self) -> bool {
+        self.engines.iter().all(|e| e.nothing_to_optimize())
+    }
+
     /// Says that the wire was open for `ns` while it was claimed.
     pub(crate) fn opened(&self, ns: u64, why: &str) {
         self.tell(format!("the copper wire was open for {} ms: {why}", ns.div_ceil(1_000_000)));

@@ -9,6 +9,7 @@
 //!   journal, tap   what an engine is given and does, recorded for a replay or captured for a person (watch: both)
 //!   survivors, resets   connections that an earlier engine left with custody are reset by the next one, or before by
 //!   guardian  a process of its own that sleeps until the wire's is gone
+//!   passing   a wire with nothing to optimize leaves the traffic to the copper wire
 //!   pulse     the heartbeat, as long as every thread keeps its promises
 //!   page, events   what others read without touching a worker
 //!   bare      a forwarder without an engine, to compare with
@@ -27,6 +28,7 @@ mod make;
 mod open;
 mod options;
 mod page;
+mod passing;
 mod pulse;
 mod resets;
 mod seat;

@@ -11,7 +11,7 @@ use std::thread::{self, JoinHandle};
 
 use smartwire_engine::{Config, Engine};
 use smartwire_io::frames::Frames;
-use smartwire_io::steer::{Steer, Wanted};
+use smartwire_io::steer::Steer;
 use smartwire_io::sys::Wake;
 use smartwire_io::{spsc, IoError};
 
@@ -23,6 +23,7 @@ use crate::journal::Journal;
 use crate::open::Opened;
 use crate::options::Options;
 use crate::page::Page;
+use crate::passing::Passing;
 use crate::pulse::{Promise, Pulse};
 use crate::seat::{Published, Seat};
 use crate::single::Single;
@@ -72,14 +73,11 @@ impl Made {
         let wake = Arc::new(Wake::new()?);
         let (seat, desk) = self.seat(0, opened.driver.frames.budget().1, wake.clone())?;
         let house = self.house(wire, vec![desk.published.clone()])?;
-        let listening = self.config.observe;
-        if listening {
-            self.steer.want(Wanted::Handshakes);
-        }
+        let passing = Passing::new(self.steer.clone(), self.config.observe);
         let pulse = Pulse::start(self.steer.heartbeat().clone(), 1, wake.clone(), self.stalls.clone())?;
         let promise = pulse.promise(0);
         let (steer, stop) = (self.steer.clone(), wire.stop.clone());
-        let single = Single { driver: opened.driver, seat, house, pulse, promise, steer, wake, stop, listening };
+        let single = Single { driver: opened.driver, seat, house, pulse, promise, steer, wake, stop, passing };
         wire.desks.push(desk);
         wire.keep(spawn("wire", wire.failed.clone(), move || single.run())?);
         Ok(())
@@ -114,6 +112,7 @@ impl Made {
             house,
             promise: promises[0].clone(),
             pulse,
+            passing: Passing::new(self.steer.clone(), false),
             steer: self.steer.clone(),
             bell: io_bell.clone(),
             stop: wire.stop.clone(),
@@ -144,7 +143,7 @@ impl Made {
         let (asks, from_outside) = mpsc::channel();
         let published = Arc::new(Published::default());
         let foreign = Foreign::new(self.steer.clone());
-        let seat = Seat::new(engine, from_outside, self.events.clone(), published.clone(), foreign, journal);
+        let seat = Seat::new(engine, from_outside, self.events.clone(), published.clone(), foreign, journal, self.config.observe);
         Ok((seat, Desk { asks, wake, published }))
     }
 

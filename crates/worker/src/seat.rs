@@ -62,6 +62,7 @@ pub struct Order {
 pub(crate) struct Published {
     stats: Mutex<Stats>,
     drained: AtomicBool,
+    nothing_to_optimize: AtomicBool,
     /// Frames kept, and most that may be.
     kept: AtomicU32,
     keepable: AtomicU32,
@@ -75,6 +76,11 @@ impl Published {
     /// (frames kept, most that may be kept).
     pub(crate) fn kept(&self) -> (u32, u32) {
         (self.kept.load(Ordering::Relaxed), self.keepable.load(Ordering::Relaxed))
+    }
+
+    /// All is handed back, nothing new is taken on, and nobody looks at packets.
+    pub(crate) fn nothing_to_optimize(&self) -> bool {
+        self.nothing_to_optimize.load(Ordering::Acquire)
     }
 
     pub(crate) fn drained(&self) -> bool {
@@ -91,6 +97,10 @@ pub(crate) struct Seat {
     publish_at: Now,
     foreign: Foreign,
     watch: Watch,
+    /// It never optimizes.
+    observes: bool,
+    /// No connection of the wire is to be optimized now.
+    bypassed: bool,
 }
 
 impl Seat {
@@ -101,9 +111,10 @@ impl Seat {
         published: Arc<Published>,
         foreign: Foreign,
         journal: Option<Journal>,
+        observes: bool,
     ) -> Seat {
         let watch = Watch { journal, tap: None };
-        Seat { engine, asks, events, published, publish_at: Now(0), foreign, watch }
+        Seat { engine, asks, events, published, publish_at: Now(0), foreign, watch, observes, bypassed: false }
     }
 
     /// Everything that an engine does at one instant.
@@ -154,6 +165,7 @@ impl Seat {
             }
             Ask::Tap(tap, reply) => {
                 self.watch.tap = tap;
+                self.publish(io);
                 let _ = reply.try_send(());
             }
             Ask::Opened(late) => self.opened(now, late, io),
@@ -163,6 +175,11 @@ impl Seat {
     fn obey<I: Io>(&mut self, now: Now, order: Order, io: &mut I) -> u32 {
         let deadline = now.after_ns(u64::try_from(order.limit.as_nanos()).unwrap_or(u64::MAX));
         let mut concerned = 0;
+        self.bypassed = match order.verb {
+            Verb::Drain => self.bypassed,
+            Verb::Bypass => self.bypassed || order.target == Target::Wire,
+            Verb::Resume => false,
+        };
         for target in self.meant(order) {
             let command = match order.verb {
                 Verb::Drain => Command::Drain { target, deadline },
@@ -208,7 +225,10 @@ impl Seat {
         self.published.kept.store(most - free, Ordering::Relaxed);
         self.published.keepable.store(most, Ordering::Relaxed);
         self.published.stats.lock().unwrap_or_else(PoisonError::into_inner).clone_from(self.engine.stats());
-        self.published.drained.store(self.engine.drained(), Ordering::Release);
+        let drained = self.engine.drained();
+        self.published.drained.store(drained, Ordering::Release);
+        let nothing = self.observes || (drained && self.bypassed && self.watch.is_idle());
+        self.published.nothing_to_optimize.store(nothing, Ordering::Release);
     }
 }
 

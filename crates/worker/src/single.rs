@@ -15,6 +15,7 @@ use smartwire_io::sys::{self, Interest, PollSet, Wake};
 use smartwire_io::IoError;
 
 use crate::house::House;
+use crate::passing::Passing;
 use crate::pulse::{Promise, Pulse};
 use crate::seat::Seat;
 
@@ -42,8 +43,7 @@ pub(crate) struct Single {
     pub steer: Arc<Steer>,
     pub wake: Arc<Wake>,
     pub stop: Arc<AtomicBool>,
-    /// It gets copies of handshakes, and the copper wire has the traffic.
-    pub listening: bool,
+    pub passing: Passing,
 }
 
 impl Single {
@@ -69,9 +69,7 @@ impl Single {
     fn turn(&mut self, rx: &mut Vec<Rx>) -> Result<Now, IoError> {
         rx.clear();
         self.driver.recv(rx, BATCH)?;
-        if self.listening {
-            self.driver.overhear(&self.steer, rx, BATCH);
-        }
+        self.driver.overhear(&self.steer, rx, BATCH);
         let now = Now(sys::clock_ns());
         self.promise.back_in(now.0, 0);
         match self.pulse.check(now.0) {
@@ -84,6 +82,7 @@ impl Single {
         }
         self.seat.step(now, rx, &mut self.driver);
         self.driver.flush()?;
+        self.passing.turn(now.0, self.house.nothing_to_optimize(), !rx.is_empty() || self.driver.unsent())?;
         self.house.keep(now, &mut self.driver)?;
         Ok(now)
     }

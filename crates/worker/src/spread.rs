@@ -24,6 +24,7 @@ use smartwire_packet::{icmp, parse, proto};
 
 use crate::hand::{FromHand, Hand, ToHand};
 use crate::house::House;
+use crate::passing::Passing;
 use crate::pulse::{Promise, Pulse};
 use crate::seat::{subscriber_of, Ask, Seat};
 use crate::single::{Leaving, Sleeper, BATCH, NAP_NS};
@@ -82,6 +83,7 @@ pub(crate) struct Spreader {
     pub pulse: Pulse,
     pub promise: Promise,
     pub steer: Arc<Steer>,
+    pub passing: Passing,
     pub bell: Arc<Bell>,
     pub stop: Arc<AtomicBool>,
     /// Tells the engines' threads to end.
@@ -134,7 +136,9 @@ impl Spreader {
     /// One turn; false if there was nothing to do.
     fn turn(&mut self, now: Now, rx: &mut Vec<Rx>) -> Result<bool, IoError> {
         rx.clear();
-        let mut busy = self.driver.recv(rx, BATCH)? > 0;
+        self.driver.recv(rx, BATCH)?;
+        self.driver.overhear(&self.steer, rx, BATCH);
+        let mut busy = !rx.is_empty();
         for frame in rx.drain(..) {
             self.spread(frame);
         }
@@ -143,6 +147,7 @@ impl Spreader {
             busy |= self.collect(i);
         }
         self.driver.flush()?;
+        self.passing.turn(now.0, self.house.nothing_to_optimize(), busy || self.driver.unsent())?;
         self.house.keep(now, &mut self.driver)?;
         Ok(busy)
     }

@@ -13,6 +13,11 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
+    /// Nobody watches.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.journal.is_none() && self.tap.is_none()
+    }
+
     /// Makes a call; returns how many flows it concerned (a command's answer, otherwise 0).
     pub(crate) fn call<I: Io>(&mut self, engine: &mut Engine, now: Now, call: Call<'_>, io: &mut I) -> u32 {
         if self.journal.is_none() && self.tap.is_none() {

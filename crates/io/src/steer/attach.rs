@@ -24,8 +24,26 @@ const OLDEST_KERNEL: (u32, u32) = (6, 1);
 #[derive(Debug)]
 pub(super) struct Port {
     pub ifindex: u32,
-    /// Sockets by queue, where there is an XDP program.
-    pub xsks: Option<OwnedFd>,
+    pub xdp: Option<XdpProgram>,
+}
+
+impl Port {
+    /// The port's program, if it is one in the stack.
+    fn in_stack(&self) -> Option<&XdpProgram> {
+        self.xdp.as_ref().filter(|x| x.hook == XdpHook::Stack)
+    }
+
+    /// What [`super::Steer::rest_xdp`] says.
+    pub(super) fn rest_xdp(&self) -> Result<(), SteerError> {
+        let Some(x) = self.in_stack() else { return Ok(()) };
+        rtnl::set_xdp(self.ifindex, x.hook, Some(borrow(&x.prog)), None)
+    }
+
+    /// What [`super::Steer::wake_xdp`] says.
+    pub(super) fn wake_xdp(&self) -> Result<(), SteerError> {
+        let Some(x) = self.in_stack() else { return Ok(()) };
+        rtnl::set_xdp(self.ifindex, x.hook, None, Some(borrow(&x.prog)))
+    }
 }
 
 /// A program that is on an interface.
@@ -106,7 +124,7 @@ pub(super) fn attach(
         }
     }
     let ports = ports.into_iter().zip(programs);
-    Ok((wire, ports.map(|(ifindex, p)| Port { ifindex, xsks: p.xdp.map(|x| x.sockets) }).collect(), tap))
+    Ok((wire, ports.map(|(ifindex, p)| Port { ifindex, xdp: p.xdp }).collect(), tap))
 }
 
 /// The programs of one port, loaded.
@@ -115,6 +133,7 @@ pub(super) struct Programs {
     pub(super) xdp: Option<XdpProgram>,
 }
 
+#[derive(Debug)]
 pub(super) struct XdpProgram {
     hook: XdpHook,
     pub(super) prog: OwnedFd,

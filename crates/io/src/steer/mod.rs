@@ -241,13 +241,13 @@ impl Steer {
     }
 
     fn sockets(&self, ifindex: u32, queue: u32) -> Result<&OwnedFd, SteerError> {
-        let port = self.ports.iter().find(|p| p.ifindex == ifindex).and_then(|p| p.xsks.as_ref());
+        let port = self.ports.iter().find(|p| p.ifindex == ifindex).and_then(|p| p.xdp.as_ref());
         let port = port.ok_or_else(|| SteerError::Refused(format!("Interface {ifindex} has no XDP program of this wire.")))?;
         if queue >= layout::MAX_QUEUES {
             let most = layout::MAX_QUEUES;
             return Err(SteerError::Refused(format!("Queue {queue} is one too many; reduce them to {most} with `ethtool -L`.")));
         }
-        Ok(port)
+        Ok(&port.sockets)
     }
 
     /// Tells the programs what the engine wants, from the next frame on.
@@ -312,6 +312,17 @@ impl Steer {
     /// Frames and resets so far.
     pub fn counters(&self) -> Counters {
         maps::counters(&self.wire)
+    }
+
+    /// Takes XDP programs off that cost every frame a copy though they let it pass, which those in the stack do. In a
+    /// driver they cost nothing, and switching them may stop a card for a moment, so they stay.
+    pub fn rest_xdp(&self) -> Result<(), SteerError> {
+        self.ports.iter().try_for_each(attach::Port::rest_xdp)
+    }
+
+    /// Undoes [`Steer::rest_xdp`].
+    pub fn wake_xdp(&self) -> Result<(), SteerError> {
+        self.ports.iter().try_for_each(attach::Port::wake_xdp)
     }
 
     /// Takes the XDP programs off, leaving the copper wire.
