@@ -34,6 +34,7 @@ Number = Annotated[int, "Number"]
 Port = Annotated[int, "Port"]
 Address = Annotated[str, "Address"]
 FileName = Annotated[str, "FileName"]
+Pattern = Annotated[str, "Pattern"]
 
 
 class Answer(NamedTuple):
@@ -79,6 +80,7 @@ KINDS: dict[Any, Kind] = {
     Port: Kind("<port>", _whole(1, 65535), _nothing),
     Address: Kind("<address>", _address, _nothing),
     FileName: Kind("<file>", str, _nothing),
+    Pattern: Kind("<name>", str, _nothing),
     str: Kind("<text>", str, _nothing),
 }
 
@@ -183,7 +185,7 @@ class Command:
 
 
 COMMANDS: dict[tuple[str, ...], Command] = {}
-MODULES = ["smartwire.config.operations"]
+MODULES = ["smartwire.config.operations", "smartwire.config.reports"]
 """Modules that register commands; others append their own before the first command is run."""
 
 
@@ -278,6 +280,8 @@ GROUPS = {
     ("show",): "Show the state of the box",
     ("show", "system"): "Show commits, users, the audit log",
     ("request",): "Do something to the box",
+    ("request", "alarm"): "Take note of an alarm",
+    ("request", "support"): "Write an archive for support",
     ("request", "wire"): "Drain, bypass, resume or capture a wire",
     ("request", "system"): "Keep or forget the rescue configuration",
     ("clear",): "Clear something",
