@@ -123,8 +123,8 @@ METRICS: dict[str, Metric] = {
     "no_socket_frames": counter("frames", "Frames claimed for an engine that had no socket", kept=True),
     "opened": counter("times", "Times that the copper wire opened under a live wire"),
     "survivors_reset": counter("connections", "Connections of an earlier process reset at the start"),
-    "guardian_reset": counter("connections", "Silent connections reset by the guardian while the process hung"),
-    "stalls": counter("times", "Times that a thread of the process was late, waiting for a processor"),
+    "guardian_reset": counter("connections", "Connections reset by the guardian of a dead or hung process", kept=True),
+    "stalls": counter("times", "Times that the machine did not run the heartbeat when it was due"),
 }
 
 LABELS = ("wire", "port", "reason", "worker", "policy", "class", "proxy")

@@ -167,13 +167,17 @@ class NorthPlane:
     def apply(self, setup: Setup) -> list[str]:
         """Makes servers, receivers and listeners those of the setup; what stays the same is not interrupted."""
         asked = wanted(setup, self.snmp_port)
+        done = []
         self.tell_those((*asked.syslog, *asked.traps))
         if (asked.metrics, asked.allowed) != (self.now.metrics, self.now.allowed):
             self.serve_metrics(asked)
+            hosts, port = asked.metrics or ((), 0)
+            done.append(f"metrics are served on {' '.join(hosts)} port {port}." if hosts else "metrics are not served.")
         if asked.snmpd != self.now.snmpd:
             self.run_snmpd(asked.snmpd)
+            done.append("snmpd answers as configured." if asked.snmpd else "snmpd does not answer any more.")
         self.now = asked
-        return []
+        return done
 
     def tell_those(self, those: tuple[Server | Target, ...]) -> None:
         """Tells exactly these of alarms."""
