@@ -31,6 +31,7 @@ GROUPS: dict[str, dict[str, Entry]] = {
         "proxy": Entry("smartwire.cli.proxy:proxy", "Terminate chosen connections in a transparent HAProxy"),
     },
     "The box": {
+        "cli": Entry("smartwire.cli.shell:cli", "The box's command line: look, configure, commit"),
         "daemon": Entry("smartwire.cli.daemon:daemon", "Be smartwired: own the configuration, drive wires"),
     },
     "Looking": {

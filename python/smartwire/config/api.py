@@ -28,7 +28,7 @@ from smartwire.errors import Error, UsageError
 VERBS = (
     "configure", "leave", "status", "edit", "up", "top", "set", "delete", "rename", "copy", "insert", "activate",
     "deactivate", "annotate", "load", "rollback", "show", "compare", "history", "check", "commit", "run", "options",
-    "about",
+    "about", "whoami",
 )  # fmt: skip
 LONGEST = 32 << 20
 """Bytes of a request: a configuration with a long prefix list in it."""
@@ -88,12 +88,7 @@ class Answerer:
                 self.session = self.engine.session(self.peer, where)
         if self.session is None:
             self.session = self.engine.login(user, password, where)
-        active = self.engine.running.config.active()
-        return self.session.about() | {
-            "class": self.session.rights.name,
-            "host_name": active.value(("system", "host-name")),
-            "may_configure": self.session.rights.configure,
-        }
+        return self.session.whoami()
 
     def close(self) -> None:
         """The other end is gone."""

@@ -18,6 +18,7 @@ from smartwire.config.schema import Option, Problem
 from smartwire.errors import Error, NotThere, UsageError
 from smartwire.wire import ownership
 
+MOVES = ("edit", "up", "top")
 KINDS: dict[int, type[Error]] = {1: Error, 2: UsageError, 3: NotThere}
 
 
@@ -57,6 +58,8 @@ class Client:
     def __init__(self, path: Path, tell: Callable[[str], None] | None = None) -> None:
         self.identity: dict[str, Any] = {}
         """user, class, host_name, may_configure, since."""
+        self.level: list[str] = []
+        """Where in the tree the session edits."""
         self.tell = tell or (lambda sentence: None)
         self.number = 0
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -107,6 +110,10 @@ class Client:
                 elif "error" in document:
                     raise _error(document)
                 else:
+                    if do in MOVES:
+                        self.level = document["ok"]
+                    elif do in ("configure", "leave"):
+                        self.level = []
                     return document["ok"]
         except OSError:
             pass
@@ -131,6 +138,7 @@ class Client:
     def commit(self, comment: str = "", confirmed: float | None = None) -> Commit:
         """As the session's."""
         done = self.call("commit", comment=comment, confirmed=confirmed)
+        self.identity = self.call("whoami")
         return Commit(done["number"], [_problem(p) for p in done["warnings"]], done["confirm_within"], done["done"])
 
     def options(self, verb: str, tokens: list[str]) -> list[Option]:

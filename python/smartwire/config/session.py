@@ -110,6 +110,12 @@ class Session:
         return {"user": self.who.user, "source": self.who.source, "since": self.since, "mode": self.mode,
                 "level": self.level, "idle_s": round(self.engine.clock.monotonic() - self.touched)}  # fmt: skip
 
+    def whoami(self) -> dict[str, Any]:
+        """As :meth:`about`, with what the user may do, and the name of the box."""
+        rights = self.rights
+        host = self.engine.running.config.active().value(("system", "host-name"))
+        return self.about() | {"class": rights.name, "host_name": host, "may_configure": rights.configure}
+
     # ---- entering and leaving configuration mode -------------------------------------------------------------------
 
     def configure(self, mode: str = "shared") -> list[str]:

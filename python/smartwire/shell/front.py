@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import click
+
 from smartwire.errors import Error
 from smartwire.shell.grammar import Choice, Mistake
 from smartwire.shell.pipes import Answer

@@ -11,6 +11,7 @@ from prompt_toolkit.history import FileHistory, InMemoryHistory
 from prompt_toolkit.input import Input
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from prompt_toolkit.output import Output
+
 from smartwire.shell.front import asked, completed
 from smartwire.shell.shell import Shell
 from smartwire.shell.words import split
