@@ -37,24 +37,36 @@ pub(super) fn judge(script: &Script, ran: &Ran) -> Option<(Problem, String)> {
     first.map(|problem| (problem, picture(&expected, &came, &ran.crossings, &pairs, &probes)))
 }
 
-/// Packets that lines of the kind `client < probes 1..5` stand for, and what is wrong with their number.
+/// Packets that lines like `client < probes 1..5` and `server < acks 2..9 upto 8001` stand for, and what is wrong with
+/// them.
 fn probes<'a>(script: &Script, ran: &'a Ran) -> (Vec<&'a Crossing>, Vec<Problem>) {
     let (mut taken, mut wrong) = (Vec::new(), Vec::new());
     for step in &script.steps {
-        let What::Probes { to, count } = step.what else { continue };
-        let mut high = 1;
-        let mut found = 0;
+        let (to, count, upto) = match step.what {
+            What::Probes { to, count } => (to, count, None),
+            What::Acks { to, count, upto } => (to, count, Some(upto)),
+            _ => continue,
+        };
+        let (mut high, mut found, mut last) = (1, 0, 0);
         for c in ran.crossings.iter().filter(|c| !c.sent && c.who == to) {
             let Some(Packet { body: Body::Tcp(seg), .. }) = &c.packet else { continue };
             let end = seg.seq + i64::from(seg.len);
-            if within(step.at, c.at) && end <= high && seg.flags & 4 == 0 {
+            let ack = seg.ack.unwrap_or(0);
+            let stands_for = match upto {
+                None => end <= high && seg.flags & 4 == 0,
+                Some(upto) => seg.len == 0 && seg.flags == 0x10 && ack <= upto,
+            };
+            if within(step.at, c.at) && stands_for && !is_one(&taken, c) {
                 taken.push(c);
-                found += 1;
+                (found, last) = (found + 1, ack);
             }
             high = high.max(end);
         }
+        let kind = if upto.is_some() { "ACKs" } else { "probes" };
         if !count.holds(found) {
-            wrong.push(Problem { line: step.line, what: format!("{found} probes came, not {count}") });
+            wrong.push(Problem { line: step.line, what: format!("{found} {kind} came, not {count}") });
+        } else if let Some(upto) = upto.filter(|upto| found > 0 && *upto != last) {
+            wrong.push(Problem { line: step.line, what: format!("the last of them acknowledges {last}, not {upto}") });
         }
     }
     (taken, wrong)

@@ -184,6 +184,8 @@ pub enum What {
     Expect { to: Who, packet: Packet },
     /// So many packets that bring nothing new: probes, at times and of kinds that are the engine's to choose.
     Probes { to: Who, count: Range },
+    /// So many pure acknowledgements, step by step up to a number: how far each goes is the engine's to choose.
+    Acks { to: Who, count: Range, upto: i64 },
     /// Time passes.
     Nothing,
     Order { order: Order, about: About, limit: u64 },

@@ -244,6 +244,14 @@ impl Reader {
             self.push(at, What::Probes { to: who, count });
             return Ok(());
         }
+        if !sends && words.peek() == "acks" {
+            words.next();
+            let count = range(words.next())?;
+            let upto = (words.next() == "upto").then(|| words.next()).unwrap_or("");
+            let upto = upto.parse().map_err(|_| "write `acks 2..9 upto 8001`")?;
+            self.push(at, What::Acks { to: who, count, upto });
+            return Ok(());
+        }
         let marks = marks(words)?;
         let mut joined = joined;
         let mut at = at;
@@ -412,6 +420,9 @@ fn bodies(words: &mut Words<'_>) -> Parsed<Vec<Body>> {
     while matches!(words.peek(), "ack" | "win" | "right" | "urg") {
         let name = words.next();
         let value = range(words.next())?;
+        if matches!(name, "ack" | "urg") && value.from != value.to {
+            return Err(format!("`{name}` is one number; only win and right may be free within limits"));
+        }
         match name {
             "ack" => seg.ack = Some(value.from),
             "urg" => seg.urg = Some(value.from as u16),

@@ -157,7 +157,7 @@ impl Runner<'_> {
                     }
                     self.receive(batch);
                 }
-                What::Expect { .. } | What::Probes { .. } | What::Nothing => self.pass(START + step.at.to),
+                What::Expect { .. } | What::Probes { .. } | What::Acks { .. } | What::Nothing => self.pass(START + step.at.to),
                 other => {
                     self.pass(START + step.at.to);
                     self.other(other);
@@ -195,7 +195,7 @@ impl Runner<'_> {
                     self.wrong(format!("custody for the {to} is {is} bytes, not {bytes}"));
                 }
             }
-            What::Send { .. } | What::Expect { .. } | What::Probes { .. } | What::Nothing => {}
+            What::Send { .. } | What::Expect { .. } | What::Probes { .. } | What::Acks { .. } | What::Nothing => {}
         }
     }
 
