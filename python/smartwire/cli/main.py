@@ -25,6 +25,7 @@ GROUPS: dict[str, dict[str, Entry]] = {
         "drain": Entry("smartwire.cli.order:drain", "Stop optimizing, deliver what is held, lose nothing"),
         "bypass": Entry("smartwire.cli.order:bypass", "Drain, and optimize no new connections either"),
         "resume": Entry("smartwire.cli.order:resume", "Optimize new connections again"),
+        "copper": Entry("smartwire.cli.copper:copper", "Join two interfaces by plain copper wire"),
         "unwire": Entry("smartwire.cli.unwire:unwire", "Take everything of Smartwire off two interfaces"),
     },
     "The proxy": {

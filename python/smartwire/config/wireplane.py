@@ -21,7 +21,7 @@ from typing import Any
 from smartwire.config.plane import Setup
 from smartwire.config.schema import Problem
 from smartwire.errors import Error
-from smartwire.wire import control, ownership, ports, registry
+from smartwire.wire import control, copper, ownership, ports, registry
 
 MARK = "smartwired "
 START_S = 30.0
@@ -126,6 +126,7 @@ class WirePlane:
         done: list[str] = []
         wanted = setup.config.get(("wires",), {})
         ownership.write(_owned(setup))
+        done += self.remember(setup)
         there = {r.name: r for r in registry.running()}
         for name, running in there.items():
             if not _ours(running):
@@ -150,6 +151,16 @@ class WirePlane:
                 current, entry.get("mode") == "bypass", setup.config.value(("wires", name, "drain-limit"))
             )
         return done
+
+    @staticmethod
+    def remember(setup: Setup) -> list[str]:
+        """Leaves the pairs for the next boot, which joins them before anything else (`smartwire copper`)."""
+        entries = setup.config.get(("wires",), {}).values()
+        try:
+            copper.remember([(a, pair["core"]) for entry in entries for a, pair in entry.get("pair", {}).items()])
+        except OSError as e:
+            return [f"the pairs for the next boot could not be written ({e.strerror})."]
+        return []
 
     def start(self, name: str, setup: Setup) -> registry.Running:
         """Starts a wire and waits until its packets flow.

@@ -140,6 +140,7 @@ def test_an_appliance_from_its_first_wire_to_its_last(appliance):
         assert appliance.wire("south")
         wait(lambda: not appliance.wire("south"), appliance.log)
         wait(lambda: "automatic rollback complete" in appliance.log.read_text(), appliance.log)
+        assert json.loads((appliance.directory / "state" / "copper.json").read_text()) == [["e1", "e2"]]
         session.rollback(0)
         session.delete("wires")
         session.commit()
@@ -147,3 +148,15 @@ def test_an_appliance_from_its_first_wire_to_its_last(appliance):
     appliance.daemon.terminate()
     assert appliance.daemon.wait(PATIENCE_S) == 0
     assert "were not a wire" in appliance.smartwire("unwire", "e1", "e2").stdout
+
+
+def test_at_boot_the_copper_wire_needs_no_configuration(appliance):
+    state = appliance.directory / "state"
+    state.mkdir()
+    (state / "copper.json").write_text('[["e1", "e2"], ["e3", "e9"]]')
+    done = appliance.smartwire("copper")
+    assert "e1 and e2 are joined by copper wire." in done.stdout
+    assert "There is no interface e9 here." in done.stderr
+    assert done.returncode == 3
+    assert "filter" in appliance.inside("tc", "filter", "show", "dev", "e1", "ingress").stdout
+    assert "two interfaces again" in appliance.smartwire("unwire", "e1", "e2").stdout

@@ -51,6 +51,7 @@ with registry.register(given["--name"], access=access, core=core, owner=sys.argv
 def machine(tmp_path, monkeypatch):
     """A plane on a machine with a few ports; `log()` is what the stand-ins were told."""
     monkeypatch.setenv("SMARTWIRE_RUN", str(tmp_path / "run"))
+    monkeypatch.setenv("SMARTWIRE_STATE", str(tmp_path / "state"))
     monkeypatch.setenv("STAND_IN_LOG", str(tmp_path / "told"))
     monkeypatch.setattr(ports, "interfaces", lambda: ["eth1", "eth2", "eth3", "eth4", "broken", "deaf", "lo"])
     program = tmp_path / "stand_in.py"
