@@ -45,7 +45,7 @@ struct px_place {
 	__u32 side;
 	__u32 out;  /* the interface to which it hands frames: host end of the veth, or the port */
 	__s32 nsid; /* the container, as this namespace numbers it */
-	__u32 pad;
+	__u32 zero;
 };
 
 struct px_key {
@@ -119,7 +119,7 @@ SW_MAP(px_flows_map);    /* hash: px_key to px_flow. Never LRU: a forgotten flow
 SW_MAP(px_direct_map);   /* LRU hash: px_key to the SYN's sequence number, of connections that went direct */
 SW_MAP(px_counters_map); /* per-CPU array of 1 px_counters */
 SW_MAP(px_hits_map);     /* per-CPU array of u64: connections per rule, [generation & 1][PX_RULES + 1] */
-SW_MAP(px_tries_map);    /* outer array of LPM tries from address to class: [generation & 1][access, core] */
+SW_MAP(px_ranges_map);   /* outer array of arrays of px_chunk, from address to class: [generation & 1][access, core] */
 SW_MAP(px_numbers_map);  /* outer array of arrays from port, and from VLAN, to class: [generation & 1] */
 SW_MAP(px_classes_map);  /* outer array of arrays from class to px_set: [generation & 1] */
 SW_MAP(px_listeners_map); /* SOCKMAP: HAProxy's listeners, IPv4 and IPv6 in turn */

@@ -176,7 +176,7 @@ static __always_inline int px_decide(struct __sk_buff *skb, const struct sw_pack
 	if (head.tpid[0])
 		vlan = head.tci[0] & 0xfff;
 	generation = control->generation;
-	rule = px_first_rule(key, vlan, generation, &proxy);
+	rule = px_first_rule(key, vlan, generation, place->zero, &proxy);
 	px_hit(generation, rule);
 	why = &count->no_rule;
 	if (!proxy)

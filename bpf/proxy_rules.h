@@ -11,32 +11,58 @@
 
 #include "proxy.h"
 
+#define PX_FAN 1024
+
 struct px_set {
 	__u64 word[PX_WORDS];
 };
 
-struct px_prefix {
-	__u32 bits;
-	__u32 addr[4];
+/* Ascending addresses, IPv4 mapped, in host order, and what holds from each on: in the first chunk of a table the number
+ * of another chunk, in the others a class. Two steps lead to any of a million ranges. */
+struct px_chunk {
+	__u64 from[PX_FAN][2];
+	__u32 value[PX_FAN];
 };
 
 _Static_assert(sizeof(struct px_set) == 64, "as in layout.py");
-_Static_assert(sizeof(struct px_prefix) == 20, "as in layout.py");
+_Static_assert(sizeof(struct px_chunk) == 20 * PX_FAN, "as in layout.py");
 
 enum { PX_PROXY_CLASS = 0 }; /* the class whose set is the rules that say "proxy" */
 
-static __always_inline struct px_set *px_set_of_address(void *classes, __u32 trie, const __u64 *addr)
+/* What holds at an address: of the last entry that is not above it. `zero` is 0, which the verifier must not know: else
+ * it would follow every way through the search. */
+static __always_inline __u32 px_at(const struct px_chunk *chunk, __u64 high, __u64 low, __u32 zero)
 {
-	struct px_prefix key = { .bits = 128 };
-	__u32 *class;
-	void *map;
+	__u32 i = zero & (PX_FAN - 1);
 
-	__builtin_memcpy(key.addr, addr, 16);
-	map = bpf_map_lookup_elem(&px_tries_map, &trie);
+	for (__u32 step = PX_FAN / 2; step; step >>= 1) {
+		__u32 j = (i + step) & (PX_FAN - 1);
+		__u64 h = chunk->from[j][0], l = chunk->from[j][1];
+
+		if (h < high || (h == high && l <= low))
+			i = j;
+	}
+	return chunk->value[i & (PX_FAN - 1)];
+}
+
+static __always_inline struct px_set *px_set_of_address(void *classes, __u32 table, const __u64 *addr, __u32 zero)
+{
+	__u64 high = bpf_be64_to_cpu(addr[0]), low = bpf_be64_to_cpu(addr[1]);
+	void *map = bpf_map_lookup_elem(&px_ranges_map, &table);
+	struct px_chunk *chunk;
+	__u32 at = 0;
+
 	if (!map)
 		return 0;
-	class = bpf_map_lookup_elem(map, &key);
-	return class ? bpf_map_lookup_elem(classes, class) : 0;
+	chunk = bpf_map_lookup_elem(map, &at);
+	if (!chunk)
+		return 0;
+	at = px_at(chunk, high, low, zero);
+	chunk = bpf_map_lookup_elem(map, &at);
+	if (!chunk)
+		return 0;
+	at = px_at(chunk, high, low, zero);
+	return bpf_map_lookup_elem(classes, &at);
 }
 
 static __always_inline struct px_set *px_set_of_number(void *classes, void *numbers, __u32 number)
@@ -74,9 +100,9 @@ static __always_inline __u32 px_lowest_bit(__u64 v)
 }
 
 /* The first rule that a connection meets, PX_RULES if none; `proxy`: what that rule says. */
-static __always_inline __u32 px_first_rule(const struct px_key *key, __u32 vlan, __u32 generation, int *proxy)
+static __always_inline __u32 px_first_rule(const struct px_key *key, __u32 vlan, __u32 generation, __u32 zero, int *proxy)
 {
-	__u32 half = generation & 1, zero = PX_PROXY_CLASS;
+	__u32 half = generation & 1, says = PX_PROXY_CLASS;
 	void *classes = bpf_map_lookup_elem(&px_classes_map, &half);
 	void *numbers = bpf_map_lookup_elem(&px_numbers_map, &half);
 	struct px_set *access, *core, *port, *tag, *action;
@@ -84,11 +110,11 @@ static __always_inline __u32 px_first_rule(const struct px_key *key, __u32 vlan,
 	*proxy = 0;
 	if (!classes || !numbers)
 		return PX_RULES;
-	access = px_set_of_address(classes, half * 2, key->access);
-	core = px_set_of_address(classes, half * 2 + 1, key->core);
+	access = px_set_of_address(classes, half * 2, key->access, zero);
+	core = px_set_of_address(classes, half * 2 + 1, key->core, zero);
 	port = px_set_of_number(classes, numbers, key->ports & 0xffff);
 	tag = px_set_of_number(classes, numbers, PX_VLAN_BASE + vlan);
-	action = bpf_map_lookup_elem(classes, &zero);
+	action = bpf_map_lookup_elem(classes, &says);
 	if (!access || !core || !port || !tag || !action)
 		return PX_RULES;
 	for (__u32 i = 0; i < PX_WORDS; i++) {

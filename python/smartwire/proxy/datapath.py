@@ -12,6 +12,7 @@ from smartwire._native import BpfLink, BpfMap, BpfProgram, proxy_take_off
 from smartwire.errors import Error
 from smartwire.proxy.layout import (
     ACCESS,
+    CHUNK_BYTES,
     CONTROL,
     CORE,
     COUNTERS,
@@ -19,7 +20,6 @@ from smartwire.proxy.layout import (
     KEY,
     NUMBERS,
     PLACE,
-    PREFIX,
     RULES,
     SET_BYTES,
     Flow,
@@ -66,7 +66,7 @@ class Datapath:
     link: BpfLink | None = None
 
     def __post_init__(self) -> None:
-        trie = BpfMap("lpm-trie", "px_trie", PREFIX.size, 4, 1)
+        ranges = BpfMap("inner-array", "px_ranges", 4, CHUNK_BYTES, 1)
         numbers = BpfMap("inner-array", "px_numbers", 4, 4, 1)
         classes = BpfMap("inner-array", "px_classes", 4, SET_BYTES, 1)
         self.maps = {
@@ -75,7 +75,7 @@ class Datapath:
             "px_direct_map": BpfMap("lru-hash", "px_direct", KEY.size, 4, RECENT_DIRECT),
             "px_counters_map": BpfMap("per-cpu-array", "px_counters", 4, 8 * len(COUNTERS), 1),
             "px_hits_map": BpfMap("per-cpu-array", "px_hits", 4, 8, 2 * (RULES + 1)),
-            "px_tries_map": BpfMap.of_maps("px_tries", 4, trie),
+            "px_ranges_map": BpfMap.of_maps("px_range_maps", 4, ranges),
             "px_numbers_map": BpfMap.of_maps("px_number_maps", 2, numbers),
             "px_classes_map": BpfMap.of_maps("px_class_maps", 2, classes),
             "px_listeners_map": BpfMap("sockmap", "px_listeners", 4, 8, 2 * MOST_LISTENERS),
@@ -142,10 +142,10 @@ class Datapath:
         classes.update(indices(len(tables.sets)), tables.packed_sets)
         numbers = BpfMap("inner-array", "px_numbers", 4, 4, NUMBERS)
         numbers.update(indices(NUMBERS), tables.numbers)
-        for side, (keys, values) in enumerate(tables.tries):
-            trie = BpfMap("lpm-trie", "px_trie", PREFIX.size, 4, len(values) // 4)
-            trie.update(keys, values)
-            self.maps["px_tries_map"].update(struct.pack("=I", half * 2 + side), struct.pack("=I", trie.fd()))
+        for side, chunks in enumerate(tables.ranges):
+            ranges = BpfMap("inner-array", "px_ranges", 4, CHUNK_BYTES, len(chunks))
+            ranges.update(indices(len(chunks)), b"".join(chunks))
+            self.maps["px_ranges_map"].update(struct.pack("=I", half * 2 + side), struct.pack("=I", ranges.fd()))
         for name, made in (("px_classes_map", classes), ("px_numbers_map", numbers)):
             self.maps[name].update(struct.pack("=I", half), struct.pack("=I", made.fd()))
         cpus = len(self.maps["px_hits_map"].get(ZERO) or b"") // 8

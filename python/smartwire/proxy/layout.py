@@ -21,7 +21,9 @@ HEAD = struct.Struct("=12s2H2HI")
 """The tag types as on the wire."""
 STREAM = struct.Struct("=III4BQQ")
 FLOW = struct.Struct("=QQII" + "24s24s" + "32s32s")
-PREFIX = struct.Struct("=I16s")
+FAN = 1024
+"""Ranges of a chunk."""
+CHUNK_BYTES = 20 * FAN
 SET_BYTES = RULES // 8
 COUNTERS = (
     "proxied", "no_rule", "no_listener", "closed", "full", "strange", "repeated", "stale", "in_packets", "in_bytes",

@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Any
 
 from smartwire.errors import NotThere, UsageError
-from smartwire.proxy.layout import NUMBERS, PREFIX, RULES, SET_BYTES, UNTAGGED, VLAN_BASE
+from smartwire.proxy.layout import FAN, NUMBERS, RULES, SET_BYTES, UNTAGGED, VLAN_BASE
 
 Network = IPv4Network | IPv6Network
 MOST_PREFIXES = 1 << 17
@@ -58,8 +58,8 @@ class Tables:
     """The rules as the programs read them: keys and values of each map, packed."""
 
     sets: list[int] = field(default_factory=list)
-    tries: list[tuple[bytes, bytes]] = field(default_factory=list)
-    """Of the access side's addresses, of the core side's."""
+    ranges: list[list[bytes]] = field(default_factory=list)
+    """Chunks: of the access side's addresses, of the core side's."""
     numbers: bytes = b""
     _classes: dict[int, int] = field(default_factory=dict)
 
@@ -213,7 +213,7 @@ def compile_rules(rules: Sequence[Rule]) -> Tables:
     tables = Tables()
     # Class 0 is asked for what the rule that was met says.
     tables.class_of(mask(i for i, r in enumerate(rules) if r.proxy))
-    tables.tries = [trie(tables, [getattr(r, side) for r in rules]) for side in ("access", "core")]
+    tables.ranges = [chunks(tables, [getattr(r, side) for r in rules]) for side in ("access", "core")]
     ports = numbers(tables, [r.ports for r in rules], VLAN_BASE)
     vlans = numbers(tables, [r.vlans for r in rules], NUMBERS - VLAN_BASE)
     tables.numbers = ports + vlans
@@ -225,27 +225,60 @@ def mask(rules: Iterable[int]) -> int:
     return sum(1 << i for i in rules)
 
 
-def trie(tables: Tables, per_rule: Sequence[frozenset[Network] | None]) -> tuple[bytes, bytes]:
-    """Longest prefix to class: each prefix has the rules that name it, those that name one around it, and those that
-    name none at all."""
-    keys, values = bytearray(), bytearray()
-    anyway = mask(i for i, p in enumerate(per_rule) if p is None)
-    for version, bits, base, offset in ((4, 32, MAPPED, 96), (6, 128, 0, 0)):
-        own: dict[tuple[int, int], int] = {(0, 0): anyway}
-        for i, named in enumerate(per_rule):
-            for p in named or ():
-                if p.version == version:
-                    at = (int(p.network_address), p.prefixlen)
-                    own[at] = own.get(at, 0) | 1 << i
-        around: list[tuple[int, int]] = []  # (last address, rules) of the prefixes that the current one is in
-        for (first, length), rules in sorted(own.items()):
-            while around and around[-1][0] < first:
-                around.pop()
-            rules |= around[-1][1] if around else 0
-            around.append((first | (1 << bits - length) - 1, rules))
-            keys += PREFIX.pack(length + offset, (base | first).to_bytes(16, "big"))
-            values += struct.pack("=I", tables.class_of(rules))
-    return bytes(keys), bytes(values)
+def chunks(tables: Tables, per_rule: Sequence[frozenset[Network] | None]) -> list[bytes]:
+    """Address to class, as bpf/proxy_rules.h searches it: a chunk of chunks, then ranges."""
+    v4, v6 = (steps(per_rule, version, bits) for version, bits in ((4, 32), (6, 128)))
+    # The mapped IPv4 addresses are a hole in IPv6's.
+    end = MAPPED + (1 << 32)
+    after = next(rules for first, rules in reversed(v6) if first <= end)
+    found = [s for s in v6 if s[0] < MAPPED] + [(MAPPED + first, rules) for first, rules in v4]
+    found += [(end, after)] + [s for s in v6 if s[0] > end]
+    leaves = [found[i : i + FAN] for i in range(0, len(found), FAN)]
+    if len(leaves) > FAN:
+        raise UsageError(f"The prefixes make {len(found)} ranges and {FAN * FAN} are possible: use fewer.")
+    root = chunk([(leaf[0][0], i) for i, leaf in enumerate(leaves, 1)])
+    return [root, *(chunk([(first, tables.class_of(rules)) for first, rules in leaf]) for leaf in leaves)]
+
+
+def chunk(entries: Sequence[tuple[int, int]]) -> bytes:
+    """One chunk; what it is not filled with repeats its end."""
+    entries = [*entries, *[((1 << 128) - 1, entries[-1][1])] * (FAN - len(entries))]
+    words = (w for first, _ in entries for w in (first >> 64, first & (1 << 64) - 1))
+    return struct.pack(f"={2 * FAN}Q{FAN}I", *words, *(value for _, value in entries))
+
+
+def steps(per_rule: Sequence[frozenset[Network] | None], version: int, bits: int) -> list[tuple[int, int]]:
+    """The rules that do not object to an address, from each address on at which they change: those that name a prefix
+    that it is in, and those that name none at all."""
+    own = {(0, 0): mask(i for i, p in enumerate(per_rule) if p is None)}
+    for i, named in enumerate(per_rule):
+        for p in named or ():
+            if p.version == version:
+                at = (int(p.network_address), p.prefixlen)
+                own[at] = own.get(at, 0) | 1 << i
+    found: list[tuple[int, int]] = []
+    around: list[tuple[int, int]] = []  # last address and rules of the prefixes that the current one is in
+
+    def change(at: int, rules: int) -> None:
+        if found and found[-1][0] == at:
+            found.pop()
+        if not found or found[-1][1] != rules:
+            found.append((at, rules))
+
+    def leave(before: int) -> None:
+        while around[-1][0] < before:
+            last, _ = around.pop()
+            if around:
+                change(last + 1, around[-1][1])
+
+    for (first, length), rules in sorted(own.items()):
+        if around:
+            leave(first)
+            rules |= around[-1][1]
+        around.append((first | (1 << bits - length) - 1, rules))
+        change(first, rules)
+    leave((1 << bits) - 1)
+    return found
 
 
 def numbers(tables: Tables, per_rule: Sequence[tuple[tuple[int, int], ...] | None], count: int) -> bytes:
