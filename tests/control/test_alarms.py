@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from smartwire.alarms import journal
@@ -385,3 +386,11 @@ def test_receivers_that_cannot_be_meant_are_refused_in_one_sentence(smartwire, t
     done = smartwire("counters", "collect", *[o.format(bad=bad) for o in options])
     assert done.status == 2
     assert done.err.count("\n") == 1
+
+
+def test_the_operations_guide_has_the_catalogue_as_it_is():
+    from smartwire.alarms.document import updated
+
+    guide = (Path(__file__).resolve().parents[2] / "docs/operations.md").read_text()
+    assert guide == updated(guide), "python -m smartwire.alarms.document docs/operations.md brings it up to date"
+    assert all(f"### {name}\n" in guide for name in KINDS)

@@ -130,8 +130,7 @@ def heartbeat_lost(facts: Facts, settings: Settings) -> Iterable[Finding]:
     "port-down", "critical", "communicationsAlarm", "lossOfSignal", "A port has no carrier",
     raised="a port of a wire has no carrier",
     cleared="the port has had a carrier for 10 s",
-    remedy="Check the cable, the optics and the neighbour's port; with link-loss forwarding the other port is taken "
-    "down, too, until this one is back.",
+    remedy="Check the cable, the optics and the neighbour's port.",
     clear_after_s=10.0,
 )  # fmt: skip
 def port_down(facts: Facts, settings: Settings) -> Iterable[Finding]:
@@ -232,7 +231,7 @@ def disk_full(facts: Facts, settings: Settings) -> Iterable[Finding]:
 
 @alarm(
     "counters-lost", "minor", "processingErrorAlarm", "underlyingResourceUnavailable", "Counters are not recorded",
-    raised="counters could not be recorded for 30 s, though the disk has room",
+    raised="counters cannot be recorded, though the disk has room",
     cleared="they are recorded again",
     remedy="What the data plane does is not affected: do what the alarm's text says, and look at the disk.",
     raise_after_s=30.0, clear_after_s=0.0,
@@ -286,7 +285,7 @@ def asymmetry(facts: Facts, settings: Settings) -> Iterable[Finding]:
     "The configuration was rolled back",
     raised="a commit was not confirmed in time, or could not be applied, and the configuration before it is back",
     cleared="a later commit is in force",
-    remedy="Look at what the commit changed with `show | compare rollback`, correct it, and commit again.",
+    remedy="Look at what the commit changed with `show | compare rollback 1`, correct it, and commit again.",
     clear_after_s=0.0,
 )  # fmt: skip
 def configuration_rolled_back(facts: Facts, settings: Settings) -> Iterable[Finding]:
