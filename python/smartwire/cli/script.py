@@ -96,4 +96,64 @@ def scripts(paths: Iterable[Path]) -> list[Path]:
     return found
 
 
+@command(
+    "rules",
+    examples=[
+        ("smartwire script rules", "The table of this checkout"),
+        ("smartwire script rules > docs/tcp-rules.md", "Bring the document up to date"),
+    ],
+    exits={1: "a rule has no script", 3: "there are no rules in the directory"},
+    see=["script run"],
+)
+@argument("directory", default="tests/tcp", metavar="[DIR]", type=click.Path(path_type=Path),
+          help="Scripts, and a file RULES (default: tests/tcp).")
+def rules(directory: Path) -> int:
+    """Print which scripts hold which rule of the specification.
+
+    The rules are those of the file RULES; a script names the ones that it holds in its `rule` lines. The table is
+    Markdown.
+    """
+    click.echo(table(directory), nl=False)
+    return 0 if set(known(directory)) <= set(held(directory)) else 1
+
+
+def table(directory: Path) -> str:
+    """The table of rules and scripts, in Markdown."""
+    holders = held(directory)
+    lines = [TABLE_HEAD]
+    for name, text in known(directory).items():
+        found = [f"[{p.stem}](../{p})" for p in holders.get(name, [])]
+        lines.append(f"| `{name}` | {text} | {'<br>'.join(found) or '**none**'} |")
+    return "\n".join(lines) + "\n"
+
+
+TABLE_HEAD = """# The rules and their scripts
+
+What the engine must do, and the packet scripts that hold it to that. Made by `smartwire script rules`; the rules are in
+[tests/tcp/RULES](../tests/tcp/RULES), the dialect in [packet-scripts.md](packet-scripts.md).
+
+| rule | what it says | scripts |
+| --- | --- | --- |"""
+
+
+def known(directory: Path) -> dict[str, str]:
+    """The rules of a directory: identifier and text."""
+    try:
+        lines = (directory / "RULES").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        raise NotThere(f"There is no file {directory / 'RULES'}.") from None
+    return dict(line.split(None, 1) for line in lines if line and not line.startswith("#"))
+
+
+def held(directory: Path) -> dict[str, list[Path]]:
+    """The scripts that hold each rule, by its identifier."""
+    holders: dict[str, list[Path]] = {}
+    for path in scripts([directory]):
+        for line in path.read_text(encoding="utf-8").splitlines():
+            for name in line.split()[1:] if line.startswith("rule ") else ():
+                holders.setdefault(name, []).append(path)
+    return holders
+
+
 script.add_command(run)
+script.add_command(rules)
