@@ -57,6 +57,8 @@ pub struct Engine {
     idle_wheel: Wheel,
     pace_wheel: Wheel,
     batch: Vec<Parsed>,
+    /// Flows came or went since the frames of this batch were looked up.
+    changed: bool,
     bypassed: Vec<Target>,
     /// Walks over all records that are not done yet.
     sweeps: Vec<sweep::Sweep>,
@@ -133,6 +135,7 @@ impl Engine {
             idle_wheel: Wheel::new(cfg.max_flows),
             pace_wheel: Wheel::new(cfg.max_subscribers),
             batch: Vec::with_capacity(BATCH),
+            changed: false,
             bypassed: Vec::with_capacity(ORDERS),
             sweeps: Vec::with_capacity(sweep::SWEEPS),
             sh: Shared {
@@ -157,9 +160,13 @@ impl Engine {
         let mut batch = std::mem::take(&mut self.batch);
         for frames in rx.chunks(BATCH) {
             self.parse(frames, io, &mut batch);
+            self.changed = false;
             self.look_up(&mut batch);
+            let streams = streams(&batch);
             for (i, parsed) in batch.iter().enumerate() {
-                self.sh.more = followed(&batch[i..]);
+                // Does another segment of the same stream follow soon?
+                let more = streams[i] != NONE && streams[i + 1..=i + AHEAD].contains(&streams[i]);
+                self.sh.more = more.then_some(parsed.rx.port.side() as usize);
                 if !self.run(now, parsed, io) {
                     io.release(parsed.rx.frame);
                 }
@@ -246,8 +253,12 @@ impl Engine {
             parsed.flow = self.index.find(parsed.hash, |_| true);
             parsed.flow.into_iter().for_each(|id| self.records.prefetch(id));
         }
-        for parsed in batch.iter_mut().filter(|parsed| parsed.flow.is_some()) {
-            parsed.flow = self.find(parsed.hash, &parsed.key);
+        for parsed in batch.iter_mut() {
+            let Some(id) = parsed.flow else { continue };
+            if self.records.get(id).is_none_or(|rec| rec.key != parsed.key) {
+                // Another flow with the same mark.
+                parsed.flow = self.find(parsed.hash, &parsed.key);
+            }
             if let Some(rec) = parsed.flow.and_then(|id| self.records.get(id)) {
                 self.actives.prefetch(rec.active, parsed.stream());
                 self.sh.subs.prefetch(rec.sub);
@@ -295,9 +306,8 @@ impl Engine {
             self.forward(parsed, io);
             return false;
         };
-        // Looked up before the batch ran: the flow may be gone since, or have begun.
-        let known = parsed.flow.filter(|id| self.records.get(*id).is_some_and(|rec| rec.key == parsed.key));
-        let known = known.or_else(|| self.find(parsed.hash, &parsed.key));
+        // Looked up before the batch ran: where flows came or went since, once more.
+        let known = if self.changed { self.find(parsed.hash, &parsed.key) } else { parsed.flow };
         if let Some(id) = known.filter(|id| !self.swept_away(now, *id, io)) {
             let taken = self.on_segment(now, id, &s, io);
             if !taken.again {
@@ -392,11 +402,11 @@ impl Engine {
     }
 }
 
-/// The stream of the first of these frames, if another segment of it follows soon.
-fn followed(batch: &[Parsed]) -> Option<usize> {
-    let (first, rest) = batch.split_first()?;
-    let flow = first.flow?;
-    let side = first.rx.port.side();
-    let same = |p: &Parsed| p.flow == Some(flow) && p.rx.port.side() == side;
-    rest.iter().take(AHEAD).any(same).then_some(side as usize)
+/// For each frame of a batch a number of its stream, [`NONE`] for those without and beyond the end.
+fn streams(batch: &[Parsed]) -> [u32; BATCH + AHEAD] {
+    let mut streams = [NONE; BATCH + AHEAD];
+    for (stream, parsed) in streams.iter_mut().zip(batch) {
+        *stream = parsed.flow.map_or(NONE, |flow| flow << 1 | parsed.rx.port.side() as u32);
+    }
+    streams
 }

@@ -8,6 +8,7 @@
 //!   steer               BPF: which frames come here, and the copper wire that carries all else
 //!   xsk, packet         sockets: frames in and out        } port: one interface over both
 //!   region, frames      the memory of the frames, and the ledger of who has which
+//!   huge                memory for large tables
 //!   driver              all of it as the engine sees it (engine::Io)
 //!   shared              files of counters that other processes read as they are written
 //!   spsc                a queue from one thread to another
@@ -19,6 +20,8 @@ pub mod driver;
 pub mod error;
 #[allow(unsafe_code)]
 pub mod frames;
+#[allow(unsafe_code)]
+pub mod huge;
 #[allow(unsafe_code)]
 pub mod link;
 #[allow(unsafe_code)]

@@ -7,4 +7,4 @@ mod template;
 
 pub use options::OptionBytes;
 pub use packet::Packet;
-pub use template::{write_tcp, Ends, TcpFields, Template, WriteError, MAX_PREFIX};
+pub use template::{write_bare, write_tcp, Ends, TcpFields, Template, WriteError, MAX_PREFIX};

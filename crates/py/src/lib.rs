@@ -16,6 +16,10 @@ mod wire;
 
 use pyo3::prelude::*;
 
+/// Tables for a million connections are worth huge pages.
+#[global_allocator]
+static MEMORY: smartwire_io::huge::Large = smartwire_io::huge::Large;
+
 /// The private extension module; `python/smartwire/_native.pyi` describes it.
 #[pymodule]
 mod _native {

@@ -167,6 +167,7 @@ impl Engine {
         });
         rec.freeze(&rx, &tx);
         let Ok(id) = self.records.insert(rec) else { unreachable!("not full") };
+        self.changed = true;
         if self.index.insert(parsed.hash, id).is_err() {
             self.records.remove(id);
             self.sh.subs.close(sub);

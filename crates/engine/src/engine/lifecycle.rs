@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::flow::out::RETRY_NS;
+use crate::flow::timers::Due;
 
 /// Share of the active places that may be kept by flows with nothing outstanding: one in so many.
 const WARM: u32 = 8;
@@ -21,20 +22,19 @@ impl Engine {
 
     /// After a flow was touched: its end if that came, else what may leave leaves, and its timer is set.
     pub(super) fn after<I: Io>(&mut self, now: Now, handle: u32, fate: Fate, io: &mut I) {
-        let mut fate = fate;
-        if fate == Fate::Live {
-            let sub = self.records[self.actives[handle].flow].sub;
-            self.pump_subscriber(now, sub, handle, io);
-            fate = self.with(now, handle, io, |flow, cx| flow.settle(cx));
+        if fate != Fate::Live {
+            return self.finish(now, handle, fate, io);
         }
-        match fate {
-            Fate::Live => self.rest(now, handle),
-            _ => self.finish(now, handle, fate, io),
+        let sub = self.records[self.actives[handle].flow].sub;
+        self.pump_subscriber(now, sub, handle, io);
+        match self.with(now, handle, io, |flow, cx| flow.settle(cx)) {
+            (Fate::Live, due) => self.rest(now, handle, Some(due)),
+            (fate, _) => self.finish(now, handle, fate, io),
         }
     }
 
-    /// Sets a flow's timer, or freezes it if it has nothing outstanding.
-    fn rest(&mut self, now: Now, handle: u32) {
+    /// Sets a flow's timer, or freezes it if it has nothing outstanding. `due`: its acknowledgements, where that is known.
+    fn rest(&mut self, now: Now, handle: u32, due: Option<Due>) {
         let act = &mut self.actives[handle];
         let rec = &mut self.records[act.flow];
         let flow = Flow { handle, rec, act };
@@ -42,7 +42,8 @@ impl Engine {
             flow.rec.phase = Phase::Closed;
             self.idle_wheel.arm(now, flow.act.flow, now.after_ns(LINGER_NS));
         }
-        let at = flow.deadline(now, &self.sh);
+        let due = due.unwrap_or_else(|| flow.acks_due(now, &self.sh));
+        let at = flow.deadline(now, &self.sh, &due);
         // Moved only where it must fire earlier; one that fires too early looks again.
         if flow.act.armed.is_none_or(|armed| at < armed) {
             flow.act.armed = Some(at);
@@ -87,7 +88,7 @@ impl Engine {
                 Next::Send { flow, bytes } => {
                     let left = self.with(now, flow, io, |flow, cx| flow.pump_access(cx, bytes));
                     if flow != own {
-                        self.rest(now, flow);
+                        self.rest(now, flow, None);
                     }
                     if left == 0 {
                         // It could not leave: out of buffers, or the frame is still being read.
@@ -128,7 +129,7 @@ impl Engine {
             let rec = &mut self.records[act.flow];
             let mut flow = Flow { handle, rec, act };
             flow.look_for_life(now, &self.sh);
-            flow.deadline(now, &self.sh)
+            flow.deadline(now, &self.sh, &flow.acks_due(now, &self.sh))
         };
         if at > now {
             self.actives[handle].armed = Some(at);
@@ -193,6 +194,7 @@ impl Engine {
     /// The record goes, and the reason is counted.
     fn end<I: Io>(&mut self, now: Now, id: u32, fate: Fate, io: &mut I) {
         let Some(rec) = self.records.remove(id) else { return };
+        self.changed = true;
         let hash = self.hasher.flow(&rec.key);
         self.index.remove(hash, id);
         self.idle_wheel.cancel(id);

@@ -3,9 +3,11 @@
 //! Only what belongs to the engine's own state is touched (invariant I3): ACK, window, timestamps, SACK blocks, ECN. The
 //! checksum follows incrementally (RFC 1624), so damage to the payload in our memory stays detectable at the endpoint.
 
-use smartwire_packet::build::{write_tcp, OptionBytes, Template, TcpFields};
-use smartwire_packet::tcp::{Flags, Options, TcpMut};
-use smartwire_packet::{Ecn, Layers};
+use std::ops::Range;
+
+use smartwire_packet::build::{write_bare, Ends, OptionBytes, TcpFields, Template};
+use smartwire_packet::tcp::{Flags, TcpMut};
+use smartwire_packet::Ecn;
 
 /// What a packet towards one side carries of the engine's state for that side, as on the wire.
 #[derive(Clone, Copy, Debug, Default)]
@@ -28,16 +30,13 @@ impl Fields {
     }
 }
 
-/// Brings the headers of an endpoint's own segment up to date. `ecn` is what its IP header shall say, where ECN was
-/// negotiated.
-pub(crate) fn rewrite(frame: &mut [u8], layers: &Layers, fields: &Fields, options: &Options, ecn: Option<Ecn>) {
-    if let Some(ecn) = ecn {
-        layers.set_ecn(frame, ecn);
-    }
-    let Some(mut tcp) = TcpMut::new(frame, layers) else { return };
+/// Brings the TCP header of an endpoint's own segment, at `head` of its frame, up to date; `ecn`: it was negotiated.
+pub(crate) fn rewrite(frame: &mut [u8], head: Range<usize>, fields: &Fields, ecn: bool) {
+    let Some(mut tcp) = TcpMut::at(frame, head) else { return };
+    let options = tcp.options();
     tcp.set_ack(fields.ack);
     tcp.set_window(fields.window);
-    if ecn.is_some() {
+    if ecn {
         let ece = if fields.ece { Flags::ECE } else { Flags::NONE };
         let cwr = if fields.cwr { Flags::CWR } else { Flags::NONE };
         tcp.set_flags(Flags::ECE | Flags::CWR, ece | cwr);
@@ -54,6 +53,7 @@ pub(crate) fn rewrite(frame: &mut [u8], layers: &Layers, fields: &Fields, option
 pub(crate) fn bare(
     out: &mut [u8],
     path: &Template,
+    ends: &Ends,
     (src_port, dst_port): (u16, u16),
     (seq, ip_id): (u32, u16),
     flags: Flags,
@@ -78,5 +78,5 @@ pub(crate) fn bare(
         // Pure ACKs, probes and resets are never ECN-capable (RFC 3168 section 6.1.4 to 6.1.6).
         ecn: Ecn::NotEct,
     };
-    write_tcp(out, path, &tcp, options.bytes(), &[]).ok().map(|len| len as u16)
+    write_bare(out, path, ends, &tcp, options.bytes()).ok().map(|len| len as u16)
 }

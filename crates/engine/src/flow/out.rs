@@ -1,7 +1,7 @@
 //! What leaves the engine for a flow.
 
 use smartwire_packet::build::Ends;
-use smartwire_packet::tcp::{Flags, Tcp};
+use smartwire_packet::tcp::Flags;
 use smartwire_packet::{cut, parse, Ecn};
 
 use super::compose::{bare, rewrite, Fields};
@@ -92,14 +92,15 @@ impl Flow<'_> {
         cx.sh.stats.acks_made += u64::from(say != Say::Reset);
         let (a, c) = (self.rec.key.access_addr, self.rec.key.core_addr);
         let (src, dst) = if t == 0 { (c, a) } else { (a, c) };
-        let path = cx.sh.paths.get(self.rec.path[t]).with_ends(&Ends { src, dst, flow_label: self.rec.label[t] });
+        let ends = Ends { src, dst, flow_label: self.rec.label[t] };
         cx.sh.ip_id = cx.sh.ip_id.wrapping_add(1);
         let numbers = (self.rec.wire(1 - t, seq), cx.sh.ip_id);
         let Some(out) = cx.io.bytes_mut(frame) else {
             cx.io.release(frame);
             return false;
         };
-        let len = bare(out, &path, self.rec.ports_to(t), numbers, flags, &fields);
+        let path = cx.sh.paths.get(self.rec.path[t]);
+        let len = bare(out, path, &ends, self.rec.ports_to(t), numbers, flags, &fields);
         if let Some(len) = len {
             cx.send(Port(self.rec.port[t]), frame, 0, len);
         }
@@ -156,16 +157,23 @@ impl Flow<'_> {
         if cx.io.bytes_mut(seg.frame).is_none() {
             return false;
         }
-        let frame = slice(cx.io.bytes(seg.frame), seg.off, seg.frame_len);
-        let Ok(layers) = parse(frame) else { return false };
-        let Some(options) = Tcp::new(frame, &layers).map(|tcp| tcp.options()) else { return false };
-        let was = layers.ecn(frame);
+        // Where the IP header is matters for its ECN field only.
+        let layers = self.rec.has(flag::ECN).then(|| parse(slice(cx.io.bytes(seg.frame), seg.off, seg.frame_len)));
         let mut fields = self.fields(cx, 1 - s);
-        let ecn = self.ecn(s, was, resent, &mut fields);
+        let ecn = match &layers {
+            Some(Ok(layers)) => {
+                let was = layers.ecn(slice(cx.io.bytes(seg.frame), seg.off, seg.frame_len));
+                self.ecn(s, was, resent, &mut fields).map(|ecn| (layers, ecn))
+            }
+            _ => None,
+        };
         let Some(buffer) = cx.io.bytes_mut(seg.frame) else { return false };
         let range = usize::from(seg.off)..usize::from(seg.off) + usize::from(seg.frame_len);
         if let Some(bytes) = buffer.get_mut(range) {
-            rewrite(bytes, &layers, &fields, &options, ecn);
+            if let Some((layers, ecn)) = ecn {
+                layers.set_ecn(bytes, ecn);
+            }
+            rewrite(bytes, seg.head(), &fields, ecn.is_some());
         }
         cx.send(Port(self.rec.port[1 - s]), seg.frame, seg.off, seg.frame_len);
         true
@@ -195,12 +203,14 @@ impl Flow<'_> {
         let layers = parse(frame).ok()?;
         let front = seg.payload_off.checked_sub(seg.off)?.checked_sub(layers.data)?;
         let piece = cut::extract(frame, &layers, front, seg.len, &mut cx.sh.scratch)?;
-        let options = Tcp::new(&cx.sh.scratch, &piece.layers)?.options();
         let was = piece.layers.ecn(&cx.sh.scratch);
         let mut fields = self.fields(cx, 1 - s);
         let ecn = self.ecn(s, was, resent, &mut fields);
         let bytes = cx.sh.scratch.get_mut(..usize::from(piece.len))?;
-        rewrite(bytes, &piece.layers, &fields, &options, ecn);
+        if let Some(ecn) = ecn {
+            piece.layers.set_ecn(bytes, ecn);
+        }
+        rewrite(bytes, usize::from(piece.layers.l4)..usize::from(piece.layers.data), &fields, ecn.is_some());
         Some(piece.len)
     }
 

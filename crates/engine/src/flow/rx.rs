@@ -296,7 +296,10 @@ impl Flow<'_> {
         let ecn = self.rec.has(flag::ECN).then_some(s.ecn);
         let range = usize::from(s.off)..usize::from(s.off) + usize::from(s.frame_len);
         if let Some(bytes) = cx.io.bytes_mut(s.frame).and_then(|buffer| buffer.get_mut(range)) {
-            rewrite(bytes, &s.layers, &fields, &s.options, ecn);
+            if let Some(ecn) = ecn {
+                s.layers.set_ecn(bytes, ecn);
+            }
+            rewrite(bytes, usize::from(s.layers.l4)..usize::from(s.layers.data), &fields, ecn.is_some());
         }
         cx.send(Port(self.rec.port[y]), s.frame, s.off, s.frame_len);
     }
@@ -373,6 +376,7 @@ impl Flow<'_> {
             frame: s.frame,
             off: s.off,
             frame_len: s.frame_len,
+            l4: s.layers.l4,
             payload_off: s.off + s.layers.data,
             len: s.len,
             held: cx.sh.memory.frame.min(u32::from(u16::MAX)) as u16,
@@ -438,7 +442,7 @@ impl Flow<'_> {
         let frame = slice(cx.io.bytes(s.frame), s.off, s.frame_len);
         self.rec.label[to] = s.layers.flow_label(frame);
         let period = (cx.now.0 >> PATH_SHIFT) as u8;
-        if self.rec.path_seen[to] == period && frame.get(..12) == Some(&cx.sh.paths.get(self.rec.path[to]).macs()) {
+        if self.rec.path_seen[to] == period && cx.sh.paths.get(self.rec.path[to]).has_macs_of(frame) {
             return;
         }
         self.rec.path_seen[to] = period;

@@ -7,25 +7,31 @@ use crate::reason::StopReason;
 /// A flow that has had nothing outstanding for so long keeps its record only, ns.
 pub(crate) const FREEZE_NS: u64 = 1_000_000_000;
 
+/// When an acknowledgement of either stream must leave.
+pub(crate) type Due = [Option<Now>; 2];
+
 /// Probes without an answer after which the interval between them has grown.
 const BACKED_OFF: u32 = 2;
 /// How often such a flow looks whether its subscriber was heard meanwhile, ns.
 const LOOK_NS: u64 = 200_000_000;
 
 impl Flow<'_> {
-    /// When [`Flow::on_timer`] must be called next.
-    pub(crate) fn deadline(&self, now: Now, sh: &Shared) -> Now {
+    /// When a packet must leave to acknowledge either stream.
+    pub(crate) fn acks_due(&self, now: Now, sh: &Shared) -> Due {
+        [self.ack_due(0, now, sh), self.ack_due(1, now, sh)]
+    }
+
+    /// When [`Flow::on_timer`] must be called next; `due` is what [`Flow::acks_due`] says.
+    pub(crate) fn deadline(&self, now: Now, sh: &Shared, due: &Due) -> Now {
         let act = &*self.act;
-        let mut first = act.last.after_ns(FREEZE_NS);
-        if !act.is_idle() {
-            first = Now(u64::MAX);
-        }
-        for s in 0..2 {
-            let custody = act.custody_of(s) > 0;
-            let limit = custody.then(|| act.progress[s].after_ns(sh.cfg.delivery_limit_ns));
-            let ack = self.ack_due(s, now, sh);
-            for at in [act.tx[s].deadline(), ack, act.reset_to[s], limit].into_iter().flatten() {
-                first = first.min(at);
+        let mut first = if act.is_idle() { act.last.after_ns(FREEZE_NS) } else { Now(u64::MAX) };
+        let mut sooner = |at: Option<Now>| first = at.map_or(first, |at| first.min(at));
+        for s in [0, 1] {
+            sooner(act.tx[s].deadline());
+            sooner(due[s]);
+            sooner(act.reset_to[s]);
+            if act.custody_of(s) > 0 {
+                sooner(Some(act.progress[s].after_ns(sh.cfg.delivery_limit_ns)));
             }
         }
         if act.tx[1].unanswered_probes() >= BACKED_OFF {
@@ -63,7 +69,11 @@ impl Flow<'_> {
         if self.act.reset_to[1 - s].is_some() {
             return None;
         }
-        self.act.rx[s].ack_due(now, &self.onward(s, sh))
+        let rx = &self.act.rx[s];
+        if rx.is_urgent() {
+            return Some(now);
+        }
+        if rx.nothing_new() { None } else { rx.ack_due(now, &self.onward(s, sh)) }
     }
 
     /// Runs what is due; [`Flow::settle`] follows.
@@ -83,23 +93,27 @@ impl Flow<'_> {
     }
 
     /// After anything that happened: what may leave leaves, what is owed is paid, and the books are brought up to date.
-    pub(crate) fn settle<I: Io>(&mut self, cx: &mut Cx<'_, I>) -> Fate {
+    ///
+    /// With the flow's fate comes when acknowledgements are due that did not leave.
+    pub(crate) fn settle<I: Io>(&mut self, cx: &mut Cx<'_, I>) -> (Fate, Due) {
         self.pump_core(cx);
+        let mut due = [None; 2];
         for t in 0..2 {
+            due[t] = self.ack_due(t, cx.now, cx.sh);
             // One acknowledgement for what arrived at once, as receivers with GRO send: nobody learns later by it.
-            if cx.sh.more == Some(t) && !self.act.rx[t].is_urgent() {
-                continue;
-            }
-            if self.ack_due(t, cx.now, cx.sh).is_some_and(|at| at <= cx.now) {
+            let wait = cx.sh.more == Some(t) && !self.act.rx[t].is_urgent();
+            if !wait && due[t].is_some_and(|at| at <= cx.now) {
                 self.ack_to(cx, t);
+                due[t] = self.ack_due(t, cx.now, cx.sh);
             }
         }
         self.mark(cx);
         self.gauge_promises(cx);
-        match self.owed_resets(cx) {
+        let fate = match self.owed_resets(cx) {
             Fate::Live => self.drained(cx),
             fate => fate,
-        }
+        };
+        (fate, due)
     }
 
     /// Window promised beyond what is stored.

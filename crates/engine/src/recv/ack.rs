@@ -53,7 +53,8 @@ impl Receiver {
     }
 
     /// X was told of all its bytes and has room left for more: what [`Receiver::plan`] would find, at less cost.
-    fn nothing_new(&self) -> bool {
+    #[inline]
+    pub(crate) fn nothing_new(&self) -> bool {
         let roomy = self.told_right - self.told_ack > 4 * u64::from(self.params.mss);
         self.told_ack == self.rcv_nxt && self.draining.is_none() && (roomy || self.rcv_nxt == 1 || self.fin.is_some())
     }

@@ -20,6 +20,7 @@ const EMPTY: Seg = Seg {
     frame: FrameId(0),
     off: 0,
     frame_len: 0,
+    l4: 0,
     payload_off: 0,
     len: 0,
     held: 0,

@@ -28,7 +28,7 @@ pub(super) const APP_LIMITED: u16 = 128;
 /// Part of the first flight after the start or after idleness.
 pub(super) const FIRST_FLIGHT: u16 = 256;
 
-/// One segment: 64 bytes, one cache line.
+/// One segment: one cache line.
 #[derive(Clone, Copy, Debug)]
 #[repr(align(64))]
 pub(super) struct Node {
@@ -49,6 +49,7 @@ pub(super) struct Node {
     pub len: u16,
     off: u16,
     frame_len: u16,
+    l4: u16,
     payload_off: u16,
     held: u16,
     pub flags: u16,
@@ -75,6 +76,7 @@ impl Node {
             frame: self.frame,
             off: self.off,
             frame_len: self.frame_len,
+            l4: self.l4,
             payload_off: self.payload_off,
             len: self.len,
             held: self.held,
@@ -83,6 +85,8 @@ impl Node {
         }
     }
 }
+
+const _: () = assert!(std::mem::size_of::<Node>() == 64);
 
 const EMPTY: Node = Node {
     start: 0,
@@ -98,6 +102,7 @@ const EMPTY: Node = Node {
     len: 0,
     off: 0,
     frame_len: 0,
+    l4: 0,
     payload_off: 0,
     held: 0,
     flags: 0,
@@ -204,6 +209,7 @@ impl Queue {
             len: seg.len,
             off: seg.off,
             frame_len: seg.frame_len,
+            l4: seg.l4,
             payload_off: seg.payload_off,
             held: seg.held,
             flags,

@@ -18,6 +18,8 @@ pub struct Seg {
     pub off: u16,
     /// Length of the frame in bytes, from the Ethernet header on.
     pub frame_len: u16,
+    /// First byte of the TCP header within the frame.
+    pub l4: u16,
     /// First payload byte of this segment within the buffer. Moves with `start` when the front is trimmed or cut off.
     pub payload_off: u16,
     /// Payload bytes.
@@ -33,6 +35,10 @@ pub struct Seg {
 }
 
 impl Seg {
+    /// Where in the frame the TCP header is, options included, while the segment is whole.
+    pub fn head(&self) -> std::ops::Range<usize> {
+        usize::from(self.l4)..usize::from(self.payload_off.saturating_sub(self.off))
+    }
     /// Sequence numbers it takes: payload plus one for a FIN.
     pub fn seq_len(&self) -> u32 {
         u32::from(self.len) + u32::from(self.fin)

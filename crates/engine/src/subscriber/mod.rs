@@ -348,18 +348,24 @@ impl Subscribers {
     }
 
     /// The subscriber's controller, made if need be.
+    #[inline]
     fn control(&mut self, now: Now, sub: u32) -> &mut Control {
-        let handle = self.records[sub].control;
-        if handle != NO_CONTROL {
-            return &mut self.controls[handle];
-        }
+        let handle = match self.records[sub].control {
+            NO_CONTROL => self.make_control(now, sub),
+            handle => handle,
+        };
+        &mut self.controls[handle]
+    }
+
+    #[inline(never)]
+    fn make_control(&mut self, now: Now, sub: u32) -> u32 {
         self.sweep(now);
         let fresh = Control::new(now);
         let handle = self.controls.insert(fresh).unwrap_or_else(|_| unreachable!("controllers for all active flows"));
         self.owners[handle as usize] = sub;
         self.records[sub].control = handle;
         self.records[sub].used = true;
-        &mut self.controls[handle]
+        handle
     }
 
     /// Gives up controllers that are idle: a few each time, as many as it takes where none is left.

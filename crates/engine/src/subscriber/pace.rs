@@ -85,6 +85,9 @@ impl Pacer {
     fn roll(&mut self, now: Now) {
         let newest = now.0 >> SLOT_SHIFT;
         for i in 0..newest.saturating_sub(self.newest).min(SLOTS) {
+            if self.sum == 0 {
+                break;
+            }
             let slot = &mut self.slots[((newest - i) % SLOTS) as usize];
             self.sum -= std::mem::take(slot);
         }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::Ipv6Addr;
 
 use crate::bytes::{be16, be8, put, put16, put32, range};
-use crate::csum::{add, never_zero, outer_udp_sum, pseudo_sum, sum, sum_portable};
+use crate::csum::{fold, never_zero, outer_udp_sum, sum, sum_portable};
 use crate::ip::Ecn;
 use crate::layers::{proto, IpVersion, Layers, Tunnel, TunnelKind};
 use crate::parse::ethertype;
@@ -141,6 +141,12 @@ impl Template {
         }
     }
 
+    /// Are these the Ethernet addresses of this frame?
+    #[inline]
+    pub fn has_macs_of(&self, frame: &[u8]) -> bool {
+        frame.first_chunk::<12>() == self.bytes.first_chunk::<12>()
+    }
+
     /// The endpoints that it was learned from or given.
     pub fn ends(&self) -> Ends {
         Ends {
@@ -152,20 +158,8 @@ impl Template {
 
     /// The same template for other endpoints of the same IP version; addresses of the other version become zero.
     pub fn with_ends(mut self, ends: &Ends) -> Template {
-        let l3 = usize::from(self.layers.l3);
-        match self.layers.ip {
-            IpVersion::V4 => {
-                let v4 = |a: Ipv6Addr| a.to_ipv4_mapped().map_or([0; 4], |a| a.octets());
-                put(&mut self.bytes, l3 + 12, &v4(ends.src));
-                put(&mut self.bytes, l3 + 16, &v4(ends.dst));
-            }
-            IpVersion::V6 => {
-                let class = u32::from(self.layers.traffic_class(&self.bytes));
-                put32(&mut self.bytes, l3, 6 << 28 | class << 20 | (ends.flow_label & 0x000f_ffff));
-                put(&mut self.bytes, l3 + 8, &ends.src.octets());
-                put(&mut self.bytes, l3 + 24, &ends.dst.octets());
-            }
-        }
+        let class = self.layers.traffic_class(&self.bytes);
+        put_ends(&mut self.bytes, &self.layers, class, ends);
         self
     }
 
@@ -173,6 +167,24 @@ impl Template {
     /// stored once and completed with [`Template::with_ends`].
     pub fn path(self) -> Template {
         self.with_ends(&Ends { src: Ipv6Addr::UNSPECIFIED, dst: Ipv6Addr::UNSPECIFIED, flow_label: 0 })
+    }
+}
+
+/// Writes the endpoints into the innermost IP header, which has this traffic class.
+#[inline]
+fn put_ends(bytes: &mut [u8], layers: &Layers, class: u8, ends: &Ends) {
+    let l3 = usize::from(layers.l3);
+    match layers.ip {
+        IpVersion::V4 => {
+            let v4 = |a: Ipv6Addr| a.to_ipv4_mapped().map_or([0; 4], |a| a.octets());
+            put(bytes, l3 + 12, &v4(ends.src));
+            put(bytes, l3 + 16, &v4(ends.dst));
+        }
+        IpVersion::V6 => {
+            put32(bytes, l3, 6 << 28 | u32::from(class) << 20 | (ends.flow_label & 0x000f_ffff));
+            put(bytes, l3 + 8, &ends.src.octets());
+            put(bytes, l3 + 24, &ends.dst.octets());
+        }
     }
 }
 
@@ -215,6 +227,32 @@ pub fn write_tcp(
     options: &[u8],
     payload: &[u8],
 ) -> Result<usize, WriteError> {
+    write(out, template, &template.ends(), fields, options, payload)
+}
+
+/// As [`write_tcp`] without payload, between `ends` instead of the template's own.
+///
+/// # Errors
+/// See [`WriteError`]; `out` is unchanged then.
+pub fn write_bare(
+    out: &mut [u8],
+    path: &Template,
+    ends: &Ends,
+    fields: &TcpFields,
+    options: &[u8],
+) -> Result<usize, WriteError> {
+    write(out, path, ends, fields, options, &[])
+}
+
+#[inline(always)]
+fn write(
+    out: &mut [u8],
+    template: &Template,
+    ends: &Ends,
+    fields: &TcpFields,
+    options: &[u8],
+    payload: &[u8],
+) -> Result<usize, WriteError> {
     let l4 = template.prefix_len();
     let data = l4 + 20 + options.len();
     let end = data + payload.len();
@@ -225,22 +263,26 @@ pub fn write_tcp(
         return Err(WriteError::TooLong);
     }
     let frame = out.get_mut(..end).ok_or(WriteError::NoRoom)?;
-    put(frame, 0, range(&template.bytes, 0, l4));
-    put_header(frame, l4, fields, options.len());
-    put(frame, l4 + 20, options);
-    put(frame, data, payload);
-
+    // Made and summed here, and only written there: the buffer is long out of the caches.
     let layers = &template.layers;
     let l3 = usize::from(layers.l3);
-    let pseudo = pseudo_sum(frame, layers.ip, l3, proto::TCP, (end - l4) as u16);
-    let checksum = !add(pseudo, sum(range(frame, l4, end)));
-    put16(frame, l4 + 16, checksum);
-    finish_ip(frame, layers.ip == IpVersion::V6, l3, fields);
+    let mut prefix = template.bytes;
+    put_ends(&mut prefix, layers, layers.traffic_class(&template.bytes), ends);
+    finish_ip(&mut prefix, end, layers.ip == IpVersion::V6, l3, fields);
+    put(frame, 0, range(&prefix, 0, l4));
+    put(frame, l4 + 20, options);
+    if !payload.is_empty() {
+        put(frame, data, payload);
+    }
+    let pseudo = ends_sum(layers.ip, ends) + u64::from(proto::TCP) + (end - l4) as u64;
+    let header = put_header(frame, l4, fields, options.len());
+    let rest = u64::from(sum_portable(options)) + u64::from(sum(payload));
+    put16(frame, l4 + 16, !fold(pseudo + header + rest));
     for tunnel in layers.tunnels().iter().rev() {
         if tunnel.kind == TunnelKind::Gtpu {
             finish_gtp(frame, tunnel);
         }
-        finish_ip(frame, tunnel.v6, usize::from(tunnel.ip), fields);
+        finish_ip(frame, end, tunnel.v6, usize::from(tunnel.ip), fields);
     }
     if layers.pppoe != 0 {
         let at = usize::from(layers.pppoe);
@@ -249,21 +291,39 @@ pub fn write_tcp(
     Ok(end)
 }
 
-/// The first 20 bytes of a TCP header, checksum and urgent pointer zero.
-fn put_header(frame: &mut [u8], at: usize, fields: &TcpFields, options: usize) {
-    put16(frame, at, fields.src_port);
-    put16(frame, at + 2, fields.dst_port);
-    put32(frame, at + 4, fields.seq);
-    put32(frame, at + 8, fields.ack);
-    let data_offset = ((20 + options) / 4) as u16;
-    put16(frame, at + 12, data_offset << 12 | (fields.flags.0 & Flags::ALL.0));
-    put16(frame, at + 14, fields.window);
-    put32(frame, at + 16, 0);
+/// Both addresses, summed, as [`put_ends`] writes them.
+#[inline]
+fn ends_sum(ip: IpVersion, ends: &Ends) -> u64 {
+    let sum_of = |a: Ipv6Addr| match ip {
+        IpVersion::V4 => a.to_ipv4_mapped().map_or(0, |a| u64::from(a.to_bits())),
+        IpVersion::V6 => (0..4).map(|i| u64::from((a.to_bits() >> (32 * i)) as u32)).sum(),
+    };
+    sum_of(ends.src) + sum_of(ends.dst)
 }
 
-/// Length, identification, ECN and checksum of an IP header whose packet ends with `frame`.
-fn finish_ip(frame: &mut [u8], v6: bool, at: usize, fields: &TcpFields) {
-    let length = frame.len().saturating_sub(at) as u16;
+/// The first 20 bytes of a TCP header, checksum and urgent pointer zero; their sum.
+#[inline]
+fn put_header(frame: &mut [u8], at: usize, fields: &TcpFields, options: usize) -> u64 {
+    let data_offset = ((20 + options) / 4) as u16;
+    let flags = data_offset << 12 | (fields.flags.0 & Flags::ALL.0);
+    let words = [
+        u32::from(fields.src_port) << 16 | u32::from(fields.dst_port),
+        fields.seq,
+        fields.ack,
+        u32::from(flags) << 16 | u32::from(fields.window),
+        0,
+    ];
+    let mut bytes = [0; 20];
+    for (to, word) in bytes.chunks_exact_mut(4).zip(words) {
+        to.copy_from_slice(&word.to_be_bytes());
+    }
+    put(frame, at, &bytes);
+    words.iter().map(|word| u64::from(*word)).sum()
+}
+
+/// Length, identification, ECN and checksum of an IP header whose packet ends at `end`.
+fn finish_ip(frame: &mut [u8], end: usize, v6: bool, at: usize, fields: &TcpFields) {
+    let length = end.saturating_sub(at) as u16;
     let ecn = fields.ecn as u16;
     if v6 {
         put16(frame, at, be16(frame, at) | ecn << 4);

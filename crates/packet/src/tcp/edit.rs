@@ -1,7 +1,7 @@
 //! Changes to a TCP header in place. The checksum follows incrementally (RFC 1624) and is never computed afresh, so
 //! that damage to the payload stays detectable.
 
-use super::Flags;
+use super::{Flags, Options};
 use crate::bytes::{be16, be32, be8, put, put16, put32};
 use crate::csum::{add, apply, difference, difference32};
 use crate::layers::Layers;
@@ -24,8 +24,20 @@ impl<'a> TcpMut<'a> {
         if !layers.is_tcp() {
             return None;
         }
-        let head = frame.get_mut(usize::from(layers.l4)..usize::from(layers.data))?;
+        TcpMut::at(frame, usize::from(layers.l4)..usize::from(layers.data))
+    }
+
+    /// The TCP header that is known to be at `head` of a frame, options included.
+    #[inline]
+    pub fn at(frame: &'a mut [u8], head: std::ops::Range<usize>) -> Option<TcpMut<'a>> {
+        let head = frame.get_mut(head)?;
         (head.len() >= 20).then_some(TcpMut { head, delta: 0 })
+    }
+
+    /// Its options.
+    #[inline]
+    pub fn options(&self) -> Options {
+        Options::scan(self.head.get(20..).unwrap_or(&[]))
     }
 
     /// Sets the sequence number.

@@ -249,5 +249,5 @@ fn an_offset_beyond_four_gigabytes_is_like_any_other() {
 
 fn whole_seg() -> Seg {
     let zero = FrameId(0);
-    Seg { start: 0, frame: zero, off: 0, frame_len: 55, payload_off: 54, len: 1, held: 2048, fin: false, whole: true }
+    Seg { start: 0, frame: zero, off: 0, frame_len: 55, l4: 34, payload_off: 54, len: 1, held: 2048, fin: false, whole: true }
 }

@@ -81,6 +81,7 @@ impl Bed {
             frame: FrameId(self.next_frame),
             off: 0,
             frame_len: seg.len as u16 + 54,
+            l4: 34,
             payload_off: 54,
             len: seg.len as u16,
             held: 2048,

@@ -84,6 +84,7 @@ impl Bed {
             frame: FrameId(self.frames),
             off: 0,
             frame_len: len + 54,
+            l4: 34,
             payload_off: 54,
             len,
             held: 2048,
