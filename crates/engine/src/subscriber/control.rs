@@ -25,6 +25,10 @@ const START_SAMPLES: u32 = 8;
 /// than `RATE_LEAST_NS`.
 const RATE_NS: u64 = 70 * MS;
 const RATE_LEAST_NS: u64 = 40 * MS;
+/// Where the least round trip is shorter than this, pauses of our own thread are longer than what the rate is taken over
+/// at the start: there the highest rate of the last such period and of the one before says what the link carries.
+const NEAR_NS: u64 = 4 * MS;
+const PEAK_NS: u64 = 500 * MS;
 /// A way back that is longer by more than this is long, ns.
 const LATE_NS: u64 = 100 * MS;
 /// Most that may leave beyond a round trip's worth where nothing waits, in targets.
@@ -54,6 +58,9 @@ pub struct Control {
     pub(super) in_flight: u64,
     pub(super) budget: u64,
     pub(super) rate: u64,
+    /// Highest rate at the start of this period and of the one before.
+    peak: [u64; 2],
+    peak_began: Now,
     pub(super) mode: Mode,
     pub(super) meter: Meter,
     pub(super) last: Now,
@@ -115,6 +122,8 @@ impl Control {
             in_flight: 0,
             budget: u64::MAX,
             rate: 0,
+            peak: [0; 2],
+            peak_began: now,
             mode: Mode::Start,
             meter: Meter::new(now),
             last: now,
@@ -155,6 +164,11 @@ impl Control {
     /// Until a queue appears the flows' own windows govern: they double each round trip.
     fn start(&mut self, now: Now, set: &Setting) {
         self.rate = self.meter.rate(self.meter.least() + 8 * MS);
+        if now.since(self.peak_began) > PEAK_NS {
+            self.peak = [0, self.peak[0]];
+            self.peak_began = now;
+        }
+        self.peak[0] = self.peak[0].max(self.rate);
         if self.meter.busy_samples() < START_SAMPLES || self.meter.queue() <= set.target_ns / 2 {
             return;
         }
@@ -321,16 +335,18 @@ impl Control {
         if room == 0 {
             return Err(None);
         }
+        let near = self.mode == Mode::Start && self.meter.least() < NEAR_NS;
+        let rate = if near { self.rate.max(self.peak[0]).max(self.peak[1]) } else { self.rate };
         let wish = match self.mode {
             Mode::Track => {
                 // The whole budget within a round trip, and a quarter more.
                 let round_us = (self.meter.least() + self.meter.up()).max(MS) / 1_000;
                 self.budget.min(1 << 40) * 1_250_000 / round_us
             }
-            _ => (self.rate * 4).max(2_000_000),
+            _ => (rate * 4).max(2_000_000),
         };
         // Until the rate is known it doubles each round trip; a timer that fires late must not hold it where it is.
-        let delivery = if self.mode == Mode::Start { 2 * self.rate } else { self.rate };
+        let delivery = if self.mode == Mode::Start { 2 * rate } else { rate };
         let pace = Pace::new(wish, delivery, set.burst_per_ms);
         let tokens = self.pacer.allowance(now, pace).map_err(Some)?;
         Ok(tokens.min(room.min(1 << 30) as u32))
@@ -420,6 +436,38 @@ mod tests {
     fn the_least_target_that_can_be_set_costs_goodput_and_nothing_else() {
         let (bytes, _) = run(MS, 2_500_000, 50, 30);
         assert!(bytes > 1_250_000, "{bytes} bytes of 2,500,000");
+    }
+
+    #[test]
+    fn a_pause_of_our_own_thread_does_not_slow_down_a_near_link() {
+        let set = Setting { target_ns: 50 * MS, burst_per_ms: 20_000 };
+        let mut control = Control::new(Now(0));
+        let mut now = 0;
+        // What leaves reaches the phone 100 us later; it takes 100 bytes per microsecond.
+        let mut run = |from: u64, us: u64| {
+            now = now.max(from);
+            let (mut flight, mut sent) = (std::collections::VecDeque::new(), 0);
+            let end = now + us * 1_000;
+            while now < end {
+                now += 14_480;
+                if control.allowance(Now(now), &set).is_ok() {
+                    control.on_sent(Now(now), 1448);
+                    flight.push_back(now);
+                    sent += 1448;
+                }
+                while flight.front().is_some_and(|at| at + 100_000 <= now) {
+                    flight.pop_front();
+                    control.on_delivered(Now(now), &set, 1448, Some(100_000), None);
+                }
+            }
+            (now, sent)
+        };
+        let (mut at, _) = run(0, 300_000);
+        for _ in 0..5 {
+            let (end, sent) = run(at + 20 * MS, 5_000);
+            assert!(sent > 400_000, "{sent} bytes in the 5 ms after a pause");
+            at = end;
+        }
     }
 
     #[test]
