@@ -276,6 +276,22 @@ def test_a_wire_whose_process_died_raises_its_heartbeat(watched, page_wire):
     assert "died" in watched.told[0].text
 
 
+def test_unwiring_a_dead_wire_ends_its_alarms(watched, page_wire):
+    from smartwire.wire import registry
+
+    watched(2)
+    page_wire.die()
+    watched(1)
+    registry.forget("eth1", "eth7")
+    assert page_wire.directory.exists()
+    registry.forget("eth1", "eth2")
+    assert not page_wire.directory.exists()
+    watched.clock.pass_(10)
+    watched.collector.tick()
+    watched.watcher(watched.collector)
+    assert [c.raised for c in watched.told] == [True, False]
+
+
 def test_a_wire_that_hangs_raises_its_heartbeat_and_a_new_process_clears_it(watched, page_wire):
     watched(2)
     page_wire.publish(age_s=7)

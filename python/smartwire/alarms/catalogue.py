@@ -167,7 +167,7 @@ def reset_rate(facts: Facts, settings: Settings) -> Iterable[Finding]:
     "haproxy-down", "major", "processingErrorAlarm", "softwareError", "HAProxy is down or hangs",
     raised="the HAProxy of a proxy is not running, does not answer, or its supervisor died",
     cleared="it has served again for 30 s",
-    remedy="New connections pass the proxy by: `smartwire proxy logs` says why; start it again with `smartwire proxy up`.",
+    remedy="New connections pass the proxy by: `smartwire proxy logs` says why; `smartwire proxy up` starts it.",
     clear_after_s=30.0,
 )  # fmt: skip
 def haproxy_down(facts: Facts, settings: Settings) -> Iterable[Finding]:

@@ -23,11 +23,12 @@ def unwire(access: str, core: str) -> None:
     """
     from smartwire import _native
     from smartwire.cli.run import already
-    from smartwire.wire import ownership, ports
+    from smartwire.wire import ownership, ports, registry
 
     ports.check_pair(access, core)
     ports.check_machine()
     ownership.refuse(access, core, "unwire")
     already(access, core)
     found = _native.unwire(access, core)
+    registry.forget(access, core)
     click.echo(f"{access} and {core} are two interfaces again." if found else f"{access} and {core} were not a wire.")

@@ -79,6 +79,15 @@ def running() -> list[Running]:
     return found
 
 
+def forget(access: str, core: str) -> None:
+    """Removes what wires of these two interfaces left whose process died: nobody is to look for them any more."""
+    for path in root().glob("*/wire.json"):
+        with contextlib.suppress(OSError, json.JSONDecodeError):
+            info = json.loads(path.read_text())
+            if not alive(path.parent) and {info.get("access"), info.get("core")} == {access, core}:
+                shutil.rmtree(path.parent, ignore_errors=True)
+
+
 def find(name: str | None) -> Running:
     """The wire called `name`, or the only one that runs."""
     wires = running()
