@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use smartwire_engine::Side;
 use smartwire_io::raw::{RawOptions, RawSocket};
-use smartwire_io::steer::{Sign, Vigil};
+use smartwire_io::steer::{Sign, Survivor, Vigil};
 use smartwire_io::sys::{self, Interest, PollSet};
 use smartwire_io::IoError;
 
@@ -88,19 +88,21 @@ impl Guardian {
                 if self.vigil.sign() != sign {
                     return;
                 }
-                for s in some {
-                    for side in [Side::Access, Side::Core] {
-                        let (port, frame) = reset_towards(s, side);
-                        if let Some(port) = self.ports.get_mut(usize::from(port)) {
-                            // A port that is down, or full: the next round is soon.
-                            let _ = port.send(&[&frame]);
-                        }
-                    }
-                }
+                self.send(some);
                 if round == 0 {
                     self.vigil.count(some.len() as u64);
                 }
             }
+        }
+    }
+
+    /// One reset to either end of each. A port that is down, or full, is not waited for: the next round is soon.
+    fn send(&mut self, some: &[Survivor]) {
+        let frames = some.iter().flat_map(|s| [Side::Access, Side::Core].map(|side| reset_towards(s, side)));
+        let frames: Vec<(u8, Vec<u8>)> = frames.collect();
+        for (number, port) in self.ports.iter_mut().enumerate() {
+            let mine = frames.iter().filter(|(to, _)| usize::from(*to) == number);
+            let _ = port.send(&mine.map(|(_, frame)| frame.as_slice()).collect::<Vec<_>>());
         }
     }
 }

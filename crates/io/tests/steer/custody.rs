@@ -378,6 +378,94 @@ fn a_book_of_a_million_entries_is_filled_found_again_and_forgotten() {
     assert!(again >= most, "{again} of {wanted}");
 }
 
+/// A flow of many.
+fn one_of_many(i: u32) -> FlowKey {
+    FlowKey { access_addr: Ipv6Addr::from(u128::from(i) << 64 | 7), ..made_up_flow(true) }
+}
+
+const MANY: u32 = 1_000_000;
+
+/// As [`an_engine_to_be_killed`], with a million connections in memory, every second one marked.
+#[test]
+#[ignore = "the test that kills it runs it"]
+fn an_engine_with_a_million_flows_to_be_killed() {
+    let Ok(_) = std::env::var(CHILD) else { return };
+    let steer = attach(Mode::Packet);
+    steer.heartbeat().claim().unwrap();
+    // The size of as many records.
+    let records = vec![7u8; MANY as usize * 240];
+    let mut marked = 0;
+    for i in 0..MANY {
+        steer.heartbeat().beat();
+        if let Some(entry) = steer.custody().claim(&one_of_many(i)) {
+            steer.custody().write(entry, &CustodyMark { custody: i % 2 == 0, ..made_up_mark() });
+            marked += u32::from(i % 2 == 0);
+        }
+    }
+    println!("\n{marked}");
+    while records[0] == 7 {
+        steer.heartbeat().beat();
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+#[test]
+fn traffic_flows_again_at_once_when_an_engine_with_a_million_flows_is_killed() {
+    let Some(lab) = Lab::new("crowd") else { return };
+    drop(attach_with(Mode::Packet, &AttachOptions { custody_entries: 1 << 21, ..AttachOptions::default() }));
+    let (mut phone, mut server) = (lab.raw("phone"), lab.raw("server"));
+    let mut child = Command::new("ip")
+        .args(["netns", "exec", &lab.ns("wire")])
+        .arg(std::env::current_exe().unwrap())
+        .args(["custody::an_engine_with_a_million_flows_to_be_killed", "--exact", "--ignored", "--nocapture"])
+        .env(CHILD, "")
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
+    let marked: usize = lines.find_map(|l| l.parse().ok()).expect("it ended early");
+    assert!(marked >= MANY as usize / 2 - 100);
+    child.kill().unwrap();
+    let killed = std::time::Instant::now();
+    // A live engine without a socket drops what it claims; a frame each millisecond finds out when the wire opens.
+    // Three timeouts of 25 ms are too long for anybody: whatever the machine's speed, no more frames are lost.
+    let number = |n: u16| up(false, |p| p).tcp(4001, 80).seq(1).ack(2).payload(&n.to_be_bytes()).build();
+    let mut first = None;
+    for n in 0.. {
+        phone.send(&[&number(n)]).unwrap();
+        std::thread::sleep(Duration::from_millis(1));
+        let mut see = |f: smartwire_io::raw::RawFrame<'_>| {
+            if first.is_none() && made_up(f.bytes) {
+                first = Some(f.bytes.to_vec());
+            }
+        };
+        server.recv(&mut see).unwrap();
+        if let Some(first) = &first {
+            let lost = (0..=n).find(|&n| number(n) == *first).unwrap();
+            println!("{lost} frames lost, the first arrived within {:?}", killed.elapsed());
+            assert!(lost <= 100, "{lost} frames were lost");
+            break;
+        }
+        assert!(n < 5000, "the wire never opened");
+    }
+    child.wait().unwrap();
+    std::thread::sleep(10 * AttachOptions::default().timeout);
+    // One that had custody is answered by the copper wire.
+    let key = one_of_many(4);
+    let mut data = up(true, |p| p).tcp(4000, 80).seq(1).ack(2).build();
+    data[14 + 8..14 + 24].copy_from_slice(&key.access_addr.octets());
+    let layers = parse(&data).unwrap();
+    csum::fill_l4(&mut data, &layers);
+    phone.send(&[&data]).unwrap();
+    assert_eq!(tcp(&receive(&mut phone, 1, made_up)[0]).4, Flags::RST);
+    // The next start finds all of them.
+    let (began, steer) = (std::time::Instant::now(), attach(Mode::Packet));
+    steer.heartbeat().claim().unwrap();
+    let claimed = began.elapsed();
+    assert_eq!(steer.custody().survivors().count(), marked);
+    println!("{marked} survivors: claimed within {claimed:?}, listed within {:?}", began.elapsed() - claimed);
+}
+
 #[test]
 fn a_flow_that_the_wire_could_not_answer_for_gets_no_entry() {
     let Some(_lab) = Lab::new("unanswerable") else { return };
