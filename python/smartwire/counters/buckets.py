@@ -84,22 +84,21 @@ def counter_buckets(
         kept: the counter goes on over restarts.
     """
     restarts, steps = breaks.restarts, breaks.steps
+    marked = {*restarts, *steps}
     out: list[Bucket] = []
-    start = n = total = last = 0
+    n = total = last = 0
     low = high = 0.0
-    open_ = False
     points = iter(points)
     before, value = next(points, (0, 0))
+    end = None  # of the open bucket
     for ts, reading in points:
-        seconds = ts - before
-        begins = (ts - 1) // width * width
-        if begins != start or not open_:
-            if open_:
-                out.append(Bucket(start, n, min(total, TOP), low, high, last))
-            start, n, total, low, high, open_ = begins, 0, 0, 0.0, 0.0, True
-        if seconds <= gap and ts not in steps:
-            grown = reading - value
-            if grown < 0 or ts in restarts:
+        if end is None or ts > end:
+            if end is not None:
+                out.append(Bucket(end - width, n, min(total, TOP), low, high, last))
+            end, n, total, low, high = -(-ts // width) * width, 0, 0, 0.0, 0.0
+        seconds, grown = ts - before, reading - value
+        if seconds <= gap and not (ts in marked and ts in steps):
+            if grown < 0 or ts in marked:
                 grown = increase(value, reading, ts in restarts, kept)
             rate = grown / seconds
             if not n:
@@ -111,8 +110,8 @@ def counter_buckets(
             n += seconds
             total += grown
         before, value, last = ts, reading, reading
-    if open_:
-        out.append(Bucket(start, n, min(total, TOP), low, high, last))
+    if end is not None:
+        out.append(Bucket(end - width, n, min(total, TOP), low, high, last))
     return out
 
 

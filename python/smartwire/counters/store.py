@@ -268,16 +268,19 @@ class Store:
         since = min(row[3] for row in due)
         points = raw_points(db, first, last, since - self.retention.gap, end)
         breaks = load_breaks(db, {source_of(row[1]) for row in due}, since - self.retention.gap, end)
+        minutes: list[tuple[float, ...]] = []
+        quarters: list[tuple[float, ...]] = []
         for number, path, kind, rolled in due:
             kept = about(split(path)[1]).kept
             own = points.get(number, [])
             begin, width, gap = rolled, self.retention.minute[0], self.retention.gap
             fine = buckets(kind, own, begin, width, gap, breaks[source_of(path)], kept)
-            for table, rows in (("minute", fine), ("quarter", merge(fine, coarse))):
-                add = f"insert or replace into {table} values (?, ?, ?, ?, ?, ?, ?)"
-                db.executemany(add, [(number, *row) for row in rows])
+            minutes += [(number, *row) for row in fine]
+            quarters += [(number, *row) for row in merge(fine, coarse)]
             if own:
                 db.execute("update series set seen = ? where id = ?", (own[-1][0], number))
+        for table, rows in (("minute", minutes), ("quarter", quarters)):
+            db.executemany(f"insert or replace into {table} values (?, ?, ?, ?, ?, ?, ?)", rows)
         db.execute("update series set rolled = ? where id between ? and ? and rolled < ?", (end, first, last, end))
 
     def prune(self, ts: int) -> None:
