@@ -188,8 +188,7 @@ def watched(page_wire, tmp_path):
     """A collector with a watcher over a wire that is only a page, a tick of 10 s at each call."""
     wires, clock, said, told, bypassed = Wires(), FakeClock(), [], Told(), []
     collector = Collector(tmp_path / "state/counters.db", [wires], clock=clock, say=said.append)
-    watcher = Watcher(wires, Journal(journal_path()), sinks=[told], say=said.append, proxies=lambda: (),
-                      bypass=bypassed.append)  # fmt: skip
+    watcher = Watcher(wires, Journal(journal_path()), sinks=[told], say=said.append, bypass=bypassed.append)
 
     class Watched:
         def __call__(self, ticks: int = 1, **values: int) -> None:
@@ -258,7 +257,7 @@ def test_a_restarted_watcher_goes_on_where_the_last_one_was(watched, page_wire):
     watched(2)
     page_wire.port(0, up=0)
     watched()
-    fresh = Watcher(watched.watcher.wires, Journal(journal_path()), sinks=[told := Told()], proxies=lambda: ())
+    fresh = Watcher(watched.watcher.wires, Journal(journal_path()), sinks=[told := Told()])
     watched.watcher = fresh
     watched(2)
     assert told.changes == []

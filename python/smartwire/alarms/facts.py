@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from smartwire.counters.collect import Health
-from smartwire.counters.sources import WireView
+from smartwire.counters.sources import ProxyView, WireView
 from smartwire.wire import registry
 
 
@@ -111,26 +110,9 @@ def dead_wires() -> list[str]:
     return [path.parent.name for path in sorted(registry.root().glob("*/wire.json")) if not registry.alive(path.parent)]
 
 
-def proxy_facts() -> tuple[ProxyFacts, ...]:
-    """The proxies of this machine, asked by their control sockets."""
-    from smartwire.errors import Error
-    from smartwire.wire import control
-
-    found = []
-    for path in sorted(registry.root().glob("proxy@*/proxy.json")):
-        name = path.parent.name.removeprefix("proxy@")
-        if not registry.alive(path.parent):
-            found.append(ProxyFacts(name, False, "its supervisor died; new connections pass it by"))
-            continue
-        try:
-            status = control.ask(path.parent / "control.sock", "status")
-        except (Error, OSError, json.JSONDecodeError) as e:
-            found.append(ProxyFacts(name, False, f"it does not answer: {e}"))
-            continue
-        serving = status.get("state") == "open"
-        times = f"died {status.get('deaths', 0)} times, hung {status.get('hangs', 0)} times"
-        found.append(ProxyFacts(name, serving, "" if serving else f"HAProxy does not serve ({times} since the start)"))
-    return tuple(found)
+def proxy_facts(views: Iterable[ProxyView]) -> tuple[ProxyFacts, ...]:
+    """The facts of proxies."""
+    return tuple(ProxyFacts(view.name, view.serving, view.why) for view in views)
 
 
 def disk_share_free(path: Path) -> float | None:

@@ -11,10 +11,10 @@ from typing import Protocol
 
 from smartwire.alarms.catalogue import SEVERITIES, Settings
 from smartwire.alarms.evaluate import Alarm, Change, State, evaluate
-from smartwire.alarms.facts import Facts, ProxyFacts, WireLook, dead_wires, disk_share_free, proxy_facts
+from smartwire.alarms.facts import Facts, WireLook, dead_wires, disk_share_free, proxy_facts
 from smartwire.alarms.journal import Journal, publish
 from smartwire.counters.collect import Collector
-from smartwire.counters.sources import Wires
+from smartwire.counters.sources import Proxies, Wires
 from smartwire.errors import Error
 
 BACKLOG = 1000
@@ -49,7 +49,7 @@ class Watcher:
         sinks: who is told.
         say: takes a sentence for the log.
         rolled_back: says why the configuration is not the one last committed; None if it is.
-        proxies: how proxies are looked at.
+        proxies: the same of proxies.
         bypass: what takes a wire out.
     """
 
@@ -59,7 +59,7 @@ class Watcher:
     sinks: Sequence[Sink] = ()
     say: Callable[[str], None] = lambda sentence: None
     rolled_back: Callable[[], str | None] = lambda: None
-    proxies: Callable[[], tuple[ProxyFacts, ...]] = proxy_facts
+    proxies: Proxies = field(default_factory=Proxies)
     bypass: Callable[[str], None] = bypass_wire
     active: list[Alarm] = field(default_factory=list)
 
@@ -94,7 +94,7 @@ class Watcher:
             steady,
             seconds,
             self.look(self.wires.views, dead_wires()),
-            self.proxies(),
+            proxy_facts(self.proxies.views),
             disk_share_free(collector.path.parent),
             collector.health,
             self.rolled_back(),

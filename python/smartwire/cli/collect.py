@@ -83,20 +83,20 @@ def collect(
     from smartwire.alarms.watch import Watcher
     from smartwire.counters.collect import Collector
     from smartwire.counters.history import database
-    from smartwire.counters.sources import Wires
+    from smartwire.counters.sources import Proxies, Wires
     from smartwire.counters.store import Retention
 
     retention = Retention((step, int(keep)), (60, int(keep_minutes)), (900, int(keep_quarters)))
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
-    wires = Wires()
-    collector = Collector(database(), [wires], retention, say=say, drop_newer=drop_newer)
+    wires, proxies = Wires(), Proxies()
+    collector = Collector(database(), [wires, proxies], retention, say=say, drop_newer=drop_newer)
     settings = Settings(reset_rate=options["reset_rate"], bypass_on_reset_rate=options["bypass_on_reset_rate"])
     told: list[Any] = []
     try:
         told = sinks(options)
-        watcher = Watcher(wires, Journal(journal_path()), settings, told, say)
+        watcher = Watcher(wires, Journal(journal_path()), settings, told, say, proxies=proxies)
         click.echo(f"collecting into {collector.path} every {step} s; Ctrl-C stops")
         sys.stdout.flush()
         collector.run(stop, watcher)

@@ -12,7 +12,7 @@ from smartwire.config.plane import Setup
 from smartwire.config.schema import Problem
 from smartwire.counters.collect import Collector
 from smartwire.counters.history import database
-from smartwire.counters.sources import Wires
+from smartwire.counters.sources import Proxies, Wires
 from smartwire.counters.store import Retention
 from smartwire.errors import Error
 
@@ -104,10 +104,12 @@ class CollectPlane:
 
     def begin(self, wanted: Retention) -> None:
         """Starts the collector's thread."""
-        wires = Wires()
-        self.collector = Collector(database(), [wires], wanted, say=self.say)
+        wires, proxies = Wires(), Proxies()
+        self.collector = Collector(database(), [wires, proxies], wanted, say=self.say)
         journal = Journal(journal_path())
-        self.watcher = Watcher(wires, journal, sinks=self.sinks, say=self.say, rolled_back=self.rolled_back)
+        self.watcher = Watcher(
+            wires, journal, sinks=self.sinks, say=self.say, rolled_back=self.rolled_back, proxies=proxies
+        )
         self.kept, self.stop = wanted, threading.Event()
         self.thread = threading.Thread(
             target=self.collector.run, args=(self.stop, self.watcher), name="collector", daemon=True

@@ -127,6 +127,30 @@ METRICS: dict[str, Metric] = {
     "stalls": counter("times", "Times that the machine did not run the heartbeat when it was due"),
 }
 
+PROXY: dict[str, Metric] = {
+    # Of a proxy: bpf/proxy.h, and its supervisor.
+    "proxy_proxied": counter("connections", "Connections that went to the proxy"),
+    "proxy_no_rule": counter("connections", "Connections that no rule wanted in the proxy"),
+    "proxy_no_listener": counter("connections", "Connections that went direct because HAProxy was not there"),
+    "proxy_closed": counter("connections", "Connections that went direct because the proxy took no more"),
+    "proxy_full": counter("connections", "Connections that went direct because the table of flows was full"),
+    "proxy_strange": counter("connections", "Connections that went direct because of more than two VLAN tags"),
+    "proxy_repeated": counter("segments", "SYNs that came again and went where the first went"),
+    "proxy_stale": counter("connections", "Left-over flows that a direct SYN removed"),
+    "proxy_in_packets": counter("packets", "Packets handed to HAProxy"),
+    "proxy_in_bytes": counter("bytes", "Bytes handed to HAProxy"),
+    "proxy_out_packets": counter("packets", "Packets from HAProxy"),
+    "proxy_out_bytes": counter("bytes", "Bytes from HAProxy"),
+    "proxy_icmp": counter("errors", "ICMP errors handed to HAProxy"),
+    "proxy_kept_in": counter("frames", "Frames of the container that are no connection's, dropped"),
+    "proxy_resets": counter("connections", "Ends turned into resets because bytes would have been missing"),
+    "proxy_lost": counter("frames", "Frames that could not be handed over"),
+    "proxy_deaths": counter("times", "Times that HAProxy died"),
+    "proxy_hangs": counter("times", "Times that HAProxy hung"),
+    "proxy_flows": gauge("connections", "Connections in the proxy"),
+    "proxy_connections": gauge("connections", "Connections that HAProxy has"),
+}
+
 LABELS = ("wire", "port", "reason", "worker", "policy", "class", "proxy")
 """The labels that a path may have, in the order in which they stand."""
 
@@ -136,7 +160,11 @@ PAGE_NAME = re.compile(rf"(?:{OBJECTS})\.(\w+)")
 
 def about(metric: str) -> Metric:
     """What is known of a metric; one of a newer data plane is taken for a counter."""
-    return METRICS.get(metric) or counter("", f"{metric.replace('_', ' ').capitalize()} (of a newer data plane)")
+    return (
+        METRICS.get(metric)
+        or PROXY.get(metric)
+        or counter("", f"{metric.replace('_', ' ').capitalize()} (of a newer data plane)")
+    )
 
 
 def port_name(number: int) -> str:

@@ -1,18 +1,20 @@
-"""Where readings come from: the stats pages of the wires that run on this machine."""
+"""Where readings come from: the stats pages of the wires, and the control sockets of the proxies, of this machine."""
 
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from smartwire.counters.names import path_of, port_name
+from smartwire.counters.names import PROXY, path_of, port_name
 from smartwire.counters.store import Reading
 from smartwire.errors import Error
-from smartwire.wire import registry
+from smartwire.proxy import registry as proxies
+from smartwire.wire import control, registry
 from smartwire.wire.stats import StatsPage
 
 STALE_S = 2.0
@@ -100,3 +102,81 @@ class Wires:
         """A look, as a source; `views` keeps what was seen."""
         self.views = self.look()
         return self.readings(self.views)
+
+
+PATIENCE_S = 2.0
+"""A supervisor that says nothing for so long is not waited for."""
+
+
+@dataclass(frozen=True)
+class ProxyView:
+    """One proxy at one time.
+
+    Attributes:
+        name: of the proxy.
+        epoch: changes when its supervisor does.
+        serving: HAProxy takes new connections.
+        why: what is wrong where it does not.
+        values: of its counters and gauges, by metric.
+    """
+
+    name: str
+    epoch: str
+    serving: bool
+    why: str = ""
+    values: dict[str, int] | None = None
+
+
+class Proxies:
+    """The proxies of this machine, and those whose supervisor died without leaving; `views` is what was seen last."""
+
+    def __init__(self) -> None:
+        self.paths: dict[str, list[str]] = {}
+        self.views: list[ProxyView] = []
+
+    def look(self) -> list[ProxyView]:
+        """All proxies, by name."""
+        found = []
+        for path in sorted(registry.root().glob(f"{proxies.PREFIX}*/proxy.json")):
+            name, info = path.parent.name.removeprefix(proxies.PREFIX), proxies.record(path.parent)
+            epoch = f"{boot_id()}:{info.get('pid')}:{info.get('started')}"
+            if not registry.alive(path.parent):
+                found.append(ProxyView(name, epoch, False, "its supervisor died; new connections pass it by"))
+                continue
+            try:
+                status = control.ask(path.parent / "control.sock", "status", patience_s=PATIENCE_S)
+            except (Error, OSError, json.JSONDecodeError) as e:
+                found.append(ProxyView(name, epoch, False, f"it does not answer: {str(e).rstrip('.')}"))
+                continue
+            found.append(proxy_view(name, epoch, status))
+        return found
+
+    def __call__(self) -> list[Reading]:
+        """A look, as a source."""
+        self.views = self.look()
+        found = []
+        for view in self.views:
+            if view.values is None:
+                continue
+            names = [f"proxy/{view.name}/{metric}" for metric in view.values]
+            if self.paths.get(view.name) != names:
+                self.paths[view.name] = names
+            found.append(Reading(f"proxy/{view.name}", view.epoch, self.paths[view.name], list(view.values.values())))
+        return found
+
+
+def proxy_view(name: str, epoch: str, status: dict[str, Any]) -> ProxyView:
+    """What a proxy says of itself."""
+    haproxy, counted = status.get("haproxy", {}), status.get("counters", {})
+    values = {f"proxy_{key}": value for key, value in counted.items() if f"proxy_{key}" in PROXY}
+    values |= {
+        "proxy_flows": status.get("flows", 0),
+        "proxy_connections": haproxy.get("connections", 0),
+        "proxy_deaths": status.get("deaths", 0),
+        "proxy_hangs": status.get("hangs", 0),
+    }
+    serving = status.get("state") == "open"
+    times = f"died {status.get('deaths', 0)} times, hung {status.get('hangs', 0)} times"
+    return ProxyView(
+        name, epoch, serving, "" if serving else f"HAProxy does not serve ({times} since the start)", values
+    )

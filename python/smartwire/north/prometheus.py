@@ -22,7 +22,8 @@ import smartwire
 from smartwire.alarms import journal
 from smartwire.alarms.catalogue import KINDS, SEVERITIES
 from smartwire.counters.names import COUNTER, LABELS, about, split
-from smartwire.counters.sources import Wires, WireView
+from smartwire.counters.sources import Proxies, Wires, WireView
+from smartwire.counters.store import Reading
 from smartwire.errors import Error
 
 PREFIX = "smartwire"
@@ -34,7 +35,8 @@ STATES = ("free", "filled", "held", "sending", "away")
 def family_of(path: str) -> tuple[str, dict[str, str]]:
     """The name (without _total) and the labels of a series: wire/w/port/access/rx_bytes is smartwire_port_rx_bytes."""
     labels, metric = split(path)
-    scope = next((label for label in reversed(LABELS) if label in labels and label not in ("wire", "reason")), None)
+    unnamed = ("wire", "reason", "proxy")  # these say nothing about what is counted
+    scope = next((label for label in reversed(LABELS) if label in labels and label not in unnamed), None)
     if scope is None and metric.startswith("frames_"):
         state = metric.removeprefix("frames_")
         if state in STATES:
@@ -50,10 +52,12 @@ class Exporter:
 
     Args:
         look: the running wires.
+        proxies: readings of the running proxies.
         alarms: the active alarms.
     """
 
     look: Callable[[], list[WireView]] = field(default_factory=lambda: Wires().look)
+    proxies: Callable[[], Iterable[Reading]] = field(default_factory=Proxies)
     alarms: Callable[[], journal.Active] = journal.active
 
     def collect(self) -> Iterable[Any]:
@@ -80,13 +84,10 @@ class Exporter:
         return (up, started, info)
 
     def numbers(self, views: list[WireView]) -> Iterable[Any]:
-        """Everything on the stats pages of wires that do not hang."""
+        """Everything that wires and proxies count; nothing of a wire that hangs."""
         families: dict[str, Any] = {}
-        namer = Wires()
-        for view in views:
-            if not view.fresh:
-                continue
-            for path, value in zip(namer.named(view), view.values.values(), strict=True):
+        for _, _, paths, values in (*Wires().readings(views), *self.proxies()):
+            for path, value in zip(paths, values, strict=True):
                 name, labels = family_of(path)
                 if name not in families:
                     families[name] = self.family(name, split(path)[1], list(labels))
