@@ -51,8 +51,12 @@ def proxy() -> None:
     "--max-flows", type=click.IntRange(16, 1 << 24), default=1 << 17, show_default=True, help="In the proxy at a time."
 )
 @click.option("--name", help="What to call this proxy (default: ACCESS-CORE).")
+@click.option("--owner", hidden=True, help="The mark of smartwired, which starts its proxies with it.")
 @json_option
-def up(access: str, core: str, name: str | None, mode: str, rules: str | None, as_json: bool, **options: Any) -> None:
+def up(
+    access: str, core: str, name: str | None, mode: str, rules: str | None, owner: str | None, as_json: bool,
+    **options: Any,
+) -> None:  # fmt: skip
     """Join two interfaces, with a transparent proxy for chosen connections.
 
     Returns when connections can go to the proxy; a process in the background watches HAProxy. If HAProxy dies or hangs,
@@ -63,10 +67,12 @@ def up(access: str, core: str, name: str | None, mode: str, rules: str | None, a
     """
     from smartwire.cli.run import already
     from smartwire.errors import Error
-    from smartwire.wire import ports
+    from smartwire.wire import ownership, ports
 
     ports.check_pair(access, core)
     ports.check_machine()
+    if owner is None:
+        ownership.refuse(access, core, "run")
     already(access, core)
     name = name or f"{access}-{core}"
     settings = options | {

@@ -16,12 +16,16 @@ from smartwire.config.tree import Config, Values, leaves
 BUILT_IN_CLASSES = ("super-user", "operator", "read-only")
 
 WITHOUT_EFFECT: dict[str, str] = {
-    "policies": "all connections of a wire are optimized alike yet; policies are only used by `test policy`.",
+    "policies rate-limit": "rates are not limited yet.",
+    "policies burst": "rates are not limited yet.",
+    "policies budget-target": "budgets have one target for all connections yet.",
+    "policies pacing": "all that is sent is paced yet.",
+    "policies mss-clamp": "segment sizes are not clamped yet.",
+    "policies window-mode": "windows are full yet.",
     "subscribers identification by": "subscribers are told apart by their address yet, whatever is set here.",
     "subscribers identification ipv6-prefix-length": "IPv6 subscribers are told apart by 64 bits yet.",
     "subscribers hash-in-exports": "nothing that is exported names subscribers yet.",
     "subscribers class": "classes are only used by `test policy` yet.",
-    "proxy": "the proxy engine is not started by the configuration yet: use `smartwire proxy`.",
     "wires link-loss-forwarding": "a lost link is reported, not forwarded, yet.",
     "wires hardware-bypass-hook": "the hook is not called yet.",
     "system login message": "no face shows it yet.",
@@ -181,7 +185,7 @@ def lists_have_prefixes(config: Config) -> Iterator[Problem]:
 
 
 def policies_can_match(config: Config) -> Iterator[Problem]:
-    """No policy stands behind one that takes everything; the proxy runs if a policy needs it."""
+    """No policy stands behind one that takes everything."""
     every = None
     for name, policy in config.get(("policies",), {}).items():
         path = ("policies", name)
@@ -189,8 +193,29 @@ def policies_can_match(config: Config) -> Iterator[Problem]:
             yield Problem(path, f"policy {every} before it takes every connection: this one never counts.", "warning")
         elif not policy.get("match"):
             every = name
-        if policy.get("engine") == "proxy" and not config.value(("proxy", "enabled")):
-            yield Problem((*path, "engine"), "the proxy engine is not enabled: set proxy enabled true.")
+
+
+def policies_have_an_engine(config: Config) -> Iterator[Problem]:
+    """Policies decide on wires of mode proxy; the wire engine optimizes all connections alike yet."""
+    policies, wires = config.get(("policies",), {}), config.get(("wires",), {})
+    proxied = [name for name, entry in wires.items() if entry.get("mode") == "proxy"]
+    if policies and not proxied:
+        text = "they only count on wires whose mode is proxy yet, and in `test policy`: others optimize all alike."
+        yield Problem(("policies",), text, "warning")
+    for name, policy in policies.items():
+        on = [w for w in policy.get("match", {}).get("wire", proxied) if w in proxied]
+        if policy.get("engine") == "proxy" and not on:
+            yield Problem(("policies", name, "engine"), "no wire that it matches has mode proxy.", "warning")
+        if on and policy.get("match", {}).get("subscriber-class"):
+            text = f"wire {on[0]} has mode proxy, which knows no classes yet: match by access-prefix-list instead."
+            yield Problem(("policies", name, "match", "subscriber-class"), text)
+    for wire in proxied:
+        if not any(
+            p.get("engine") == "proxy" and wire in p.get("match", {}).get("wire", (wire,)) for p in policies.values()
+        ):
+            yield Problem(
+                ("wires", wire, "mode"), "no policy has engine proxy for it: all connections pass.", "warning"
+            )
 
 
 def syslog_names_a_certificate_only_for_tls(config: Config) -> Iterator[Problem]:
@@ -207,6 +232,7 @@ RULES: tuple[Callable[[Config], Iterator[Problem]], ...] = (
     class_paths_exist,
     lists_have_prefixes,
     policies_can_match,
+    policies_have_an_engine,
     syslog_names_a_certificate_only_for_tls,
 )
 

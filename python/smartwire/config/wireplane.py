@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from smartwire.config.plane import Setup
+from smartwire.config.proxypart import Proxies
 from smartwire.config.schema import Problem
 from smartwire.errors import Error
 from smartwire.wire import control, copper, ownership, ports, registry
@@ -39,12 +40,16 @@ class WirePlane:
     Args:
         logs: directory of the wires' output.
         launch: how the command line is started; tests give another.
+        lists: where contents of prefix lists are, by hash.
     """
 
     name = "wires"
 
-    def __init__(self, logs: Path, launch: tuple[str, ...] = (sys.executable, "-m", "smartwire")) -> None:
+    def __init__(
+        self, logs: Path, launch: tuple[str, ...] = (sys.executable, "-m", "smartwire"), lists: Path | None = None
+    ) -> None:
         self.logs, self.launch = logs, launch
+        self.proxies = Proxies(logs.parent / "proxy", lists or logs.parent / "config" / "lists", launch)
         self.children: dict[str, subprocess.Popen[bytes]] = {}
         self.bypassed: dict[str, int] = {}
         """Wires that the configuration bypassed, with the process that was told."""
@@ -90,10 +95,9 @@ class WirePlane:
                             f"{port} is part of wire {by.name}, started by hand (pid {by.info.get('pid')}): stop that."
                         )
                         found.append(Problem(path, text))
-        for running in registry.running():
-            if _ours(running) and running.name not in wanted:
-                pair = f"{running.info.get('access')} and {running.info.get('core')}"
-                text = f"wire {running.name} goes: {pair} are parted, and no traffic passes between them."
+        for access, core in self.joined():
+            if (access, core) not in _pairs(setup):
+                text = f"{access} and {core} are parted, and no traffic passes between them."
                 found.append(Problem(("wires",), text, "warning"))
         return found
 
@@ -102,7 +106,7 @@ class WirePlane:
     def differences(self, setup: Setup) -> list[str]:
         """What is not as the setup says."""
         there = {r.name: r for r in registry.running()}
-        wanted = setup.config.get(("wires",), {})
+        wanted = _wired(setup)
         found = []
         for name in wanted:
             running = there.get(name)
@@ -117,47 +121,49 @@ class WirePlane:
         found += [f"wire {n} runs, and is not configured." for n, r in there.items() if _ours(r) and n not in wanted]
         if ownership.read() != _owned(setup):
             found.append("the list of owned ports is not the configured one.")
-        return found
+        return found + self.proxies.differences(setup)
 
     # ---- making it so ---------------------------------------------------------------------------------------------
 
     def apply(self, setup: Setup) -> list[str]:
-        """Stops, starts and orders until all wires are as the setup says."""
-        done: list[str] = []
-        wanted = setup.config.get(("wires",), {})
+        """Stops, starts and orders until all wires are as the setup says; ports that stay a pair stay joined."""
         ownership.write(_owned(setup))
-        done += self.remember(setup)
-        there = {r.name: r for r in registry.running()}
-        for name, running in there.items():
-            if not _ours(running):
-                continue
-            if name not in wanted:
+        before, after = self.joined(), _pairs(setup)
+        done = self.remember(setup)
+        wanted = _wired(setup)
+        for running in registry.running():
+            known = running.name in wanted and running.info.get("owner") == self.mark(running.name, setup)
+            if _ours(running) and not known:
                 done.append(self.stop(running))
-                done.append(self.part(running))
-            elif running.info["owner"] != self.mark(name, setup):
-                done.append(self.stop(running))
-                if (running.info["access"], running.info["core"]) != tuple(self.arguments(name, setup)[:2]):
-                    done.append(self.part(running))
+        done += self.proxies.retire(setup)
+        for pair in before:
+            if pair not in after:
+                done.append(self.part(*pair))
         for name, entry in wanted.items():
             current = {r.name: r for r in registry.running()}.get(name)
             if current is None:
                 current = self.start(name, setup)
                 done.append(f"wire {name} was started (pid {current.info['pid']}).")
             elif not _ours(current):
-                raise Error(
-                    f"a wire {name} is running that was started by hand (pid {current.info.get('pid')}): stop it."
-                )
-            done += self.order(
-                current, entry.get("mode") == "bypass", setup.config.value(("wires", name, "drain-limit"))
-            )
-        return done
+                by_hand = f"a wire {name} is running that was started by hand (pid {current.info.get('pid')})"
+                raise Error(f"{by_hand}: stop it.")
+            limit_s = setup.config.value(("wires", name, "drain-limit"))
+            done += self.order(current, entry.get("mode") == "bypass", limit_s)
+        return done + self.proxies.bring_up(setup)
+
+    @staticmethod
+    def joined() -> list[copper.Pair]:
+        """The pairs that were to be joined until now."""
+        try:
+            return copper.remembered()
+        except Error:
+            return []  # they stay joined; `smartwire unwire` parts them
 
     @staticmethod
     def remember(setup: Setup) -> list[str]:
         """Leaves the pairs for the next boot, which joins them before anything else (`smartwire copper`)."""
-        entries = setup.config.get(("wires",), {}).values()
         try:
-            copper.remember([(a, pair["core"]) for entry in entries for a, pair in entry.get("pair", {}).items()])
+            copper.remember(_pairs(setup))
         except OSError as e:
             return [f"the pairs for the next boot could not be written ({e.strerror})."]
         return []
@@ -218,9 +224,10 @@ class WirePlane:
         """Forgets children that have ended."""
         self.children = {name: child for name, child in self.children.items() if child.poll() is None}
 
-    def part(self, running: registry.Running) -> str:
-        """Gives the ports of a wire that is configured no more back to the machine."""
-        access, core = running.info["access"], running.info["core"]
+    def part(self, access: str, core: str) -> str:
+        """Gives two ports that are a pair no more back to the machine."""
+        if gone := {access, core} - set(ports.interfaces()):
+            return f"{access} and {core} are no wire any more: there is no {' nor '.join(sorted(gone))} here."
         done = subprocess.run(
             [*self.launch, "unwire", access, core], capture_output=True, text=True, timeout=START_S, check=False
         )
@@ -245,6 +252,17 @@ class WirePlane:
 def _ours(running: registry.Running) -> bool:
     """True if smartwired started the wire, whichever of its lives."""
     return str(running.info.get("owner") or "").startswith(MARK)
+
+
+def _wired(setup: Setup) -> dict[str, Any]:
+    """The wires that the wire engine serves."""
+    return {n: e for n, e in setup.config.get(("wires",), {}).items() if e.get("mode") != "proxy"}
+
+
+def _pairs(setup: Setup) -> list[copper.Pair]:
+    """The configured pairs of ports."""
+    entries = setup.config.get(("wires",), {}).values()
+    return [(access, pair["core"]) for entry in entries for access, pair in entry.get("pair", {}).items()]
 
 
 def _owned(setup: Setup) -> dict[str, str]:

@@ -8,15 +8,12 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from pathlib import Path
 
 from smartwire.errors import Error, NotThere
 from smartwire.wire import registry
 
 Pair = tuple[str, str]
-FRAMES = 16_384
-"""Buffers for the moment in which an engine is there: enough for cards with many queues."""
 
 
 def file() -> Path:
@@ -67,9 +64,5 @@ def join(access: str, core: str) -> bool:
         raise NotThere(f"There is no interface {access if access not in ports.interfaces() else core} here.")
     if any({access, core} & {r.info.get("access"), r.info.get("core")} for r in registry.running()):
         return False
-    with tempfile.TemporaryDirectory() as scratch:
-        # An engine is opened and closed at once: what it leaves behind is the copper wire.
-        stats, events = Path(scratch) / "stats", Path(scratch) / "events"
-        wire = _native.Wire([(access, core)], stats, events, observe=True, mend=True, frames=FRAMES, max_flows=16)
-        wire.stop()
+    _native.copper(access, core)
     return True

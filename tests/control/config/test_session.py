@@ -232,7 +232,7 @@ def test_completion_offers_what_can_be_set_and_what_is_there(staffed):
 
     assert words("set", "wi") == ["wires"]
     assert words("set", "wires", "") == ["north", "<name>"]
-    assert words("set", "wires", "north", "mode", "") == ["optimize", "observe", "bypass"]
+    assert words("set", "wires", "north", "mode", "") == ["optimize", "observe", "bypass", "proxy"]
     assert words("set", "policies", "a", "match", "wire", "n") == ["north", "<wire>"]
     assert "workers" in words("set", "wires", "north", "mode", "observe", "")
     assert words("delete", "wires", "north", "") == ["pair", ""]

@@ -8,15 +8,19 @@ import signal
 import subprocess
 import sys
 import time
+import tomllib
 from pathlib import Path
 
 import pytest
 from smartwire.config.load import load
 from smartwire.config.plane import Setup
+from smartwire.config.prefixlists import Snapshot
 from smartwire.config.schema import load as load_schema
 from smartwire.config.tree import Config
 from smartwire.config.wireplane import WirePlane
 from smartwire.errors import Error
+from smartwire.proxy import registry as proxies
+from smartwire.proxy.rules import read_rules
 from smartwire.wire import ownership, ports, registry
 
 STAND_IN = """
@@ -27,6 +31,28 @@ log = open(os.environ["STAND_IN_LOG"], "a")
 print(*sys.argv[1:], file=log, flush=True)
 if do == "unwire":
     sys.exit(0)
+if do == "proxy":
+    import subprocess
+    from smartwire.proxy import registry as proxies
+    verb = sys.argv[2]
+    name = sys.argv[sys.argv.index("--name") + 1]
+    if verb == "up":
+        if "broken" in sys.argv:
+            sys.exit("smartwire: HAProxy is not there.")
+        away = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "start_new_session": True}
+        subprocess.Popen([sys.executable, __file__, "serve", name, "-"], **away)
+        while not any(r.name == name for r in proxies.running()):
+            time.sleep(0.02)
+    elif verb == "down":
+        running = proxies.find(name)
+        os.kill(running.info["pid"], signal.SIGKILL)
+        proxies.wait_for_end(running.directory)
+    sys.exit(0)
+if do == "serve":
+    from smartwire.proxy import registry as proxies
+    with proxies.claim(access) as place:
+        (place / "proxy.json").write_text(json.dumps({"pid": os.getpid(), "name": access}))
+        signal.pause()
 if access == "broken":
     sys.exit("smartwire: broken is broken: mend it.")
 given = dict(zip(sys.argv[4::2], sys.argv[5::2]))
@@ -59,7 +85,7 @@ def machine(tmp_path, monkeypatch):
     plane = WirePlane(tmp_path / "logs", (sys.executable, str(program)))
     plane.log = lambda: (tmp_path / "told").read_text().splitlines()
     yield plane
-    for running in registry.running():
+    for running in (*registry.running(), *proxies.running()):
         os.kill(running.info["pid"], signal.SIGKILL)
     for child in plane.children.values():
         child.wait()
@@ -164,7 +190,7 @@ def test_taking_a_wire_out_is_warned_about(machine):
     machine.apply(setup(NORTH))
     [problem] = machine.check(setup(""))
     assert problem.severity == "warning"
-    assert "eth1 and eth2 are parted, and no traffic passes between them" in problem.sentence
+    assert problem.sentence == "eth1 and eth2 are parted, and no traffic passes between them."
 
 
 def test_while_smartwired_lives_run_and_unwire_name_the_command_instead(machine):
@@ -178,3 +204,71 @@ def test_while_smartwired_lives_run_and_unwire_name_the_command_instead(machine)
             pass
     ownership.refuse("eth1", "eth2", "run")
     assert json.loads((Path(os.environ["SMARTWIRE_RUN"]) / "smartwired" / "ports.json").read_text())["eth1"] == "north"
+
+
+PROXIED = (
+    NORTH
+    + """set wires north mode proxy
+set prefix-lists cdn prefix 192.0.2.0/24
+set policies lan match access-prefix 10.0.0.0/8 core-port 22 vlan [ 0 7 ]
+set policies web match core-prefix-list cdn core-port [ 80 8000-8099 ] wire north
+set policies web engine proxy
+set policies other match wire south
+"""
+)
+
+
+def toml(machine) -> dict:
+    return tomllib.loads((machine.proxies.directory / "north.toml").read_text())
+
+
+def test_a_wire_of_mode_proxy_is_a_proxy_with_the_policies_as_its_rules(machine):
+    machine.apply(setup(PROXIED))
+    assert pids() == {}
+    assert [r.name for r in proxies.running()] == ["north"]
+    assert machine.differences(setup(PROXIED)) == []
+    assert toml(machine) == {
+        "rule": [
+            {"name": "lan", "action": "direct", "access": ["10.0.0.0/8"], "port": ["22"], "vlan": ["none", 7]},
+            {"name": "web", "action": "proxy", "core": ["192.0.2.0/24"], "port": ["80", "8000-8099"]},
+        ]
+    }
+    assert len(read_rules(machine.proxies.directory / "north.toml")) == 2
+
+
+def test_new_rules_are_read_by_the_running_proxy(machine):
+    machine.apply(setup(PROXIED))
+    [before] = proxies.running()
+    assert machine.apply(setup(PROXIED + "delete policies lan")) == ["the proxy of wire north has new rules."]
+    assert [r["name"] for r in toml(machine)["rule"]] == ["web"]
+    assert proxies.running()[0].info == before.info
+    assert machine.apply(setup(PROXIED + "delete policies lan")) == []
+
+
+def test_files_of_prefix_lists_are_named_by_their_content(machine):
+    lines = NORTH + "set wires north mode proxy\nset prefix-lists big file big.txt\n"
+    lines += "set policies web match access-prefix-list big\nset policies web engine proxy"
+    snapshot = Snapshot.of(b"198.51.100.0/24\n")
+    machine.apply(Setup(setup(lines).config, {"big": snapshot}))
+    assert toml(machine)["prefix-list"] == {"big": str(machine.proxies.lists / snapshot.digest)}
+
+
+def test_a_wire_becomes_a_proxy_and_a_wire_again_and_its_ports_stay_joined(machine):
+    machine.apply(setup(NORTH))
+    assert machine.apply(setup(PROXIED)) == ["wire north was stopped.", "the proxy of wire north was started."]
+    said = machine.apply(setup(NORTH))
+    assert said[0] == "the proxy of wire north was ended."
+    assert said[1].startswith("wire north was started")
+    assert proxies.running() == []
+    assert not any(line.startswith("unwire") for line in machine.log())
+
+
+def test_a_proxy_that_died_or_does_not_start_is_said(machine):
+    machine.apply(setup(PROXIED))
+    [running] = proxies.running()
+    os.kill(running.info["pid"], signal.SIGKILL)
+    proxies.wait_for_end(running.directory)
+    assert machine.differences(setup(PROXIED)) == ["the proxy of wire north is not running."]
+    machine.apply(setup(PROXIED))
+    with pytest.raises(Error, match="HAProxy is not there"):
+        machine.apply(setup("set wires south pair broken core eth4\nset wires south mode proxy"))

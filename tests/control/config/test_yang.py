@@ -132,7 +132,7 @@ def test_every_action_of_the_model_is_a_command():
     [
         ("wires workers", "99", "99 is not in 1..64."),
         ("wires workers", "many", "'many' is no number in 1..64."),
-        ("wires mode", "fast", "'fast' is none of optimize | observe | bypass."),
+        ("wires mode", "fast", "'fast' is none of optimize | observe | bypass | proxy."),
         ("policies pacing", "yes", "'yes' is none of true | false."),
         ("policies rate-limit", "1k", "1000 is not in 8000..1000000000000 bit/s."),
         ("policies match core-prefix", "10.0.0.1/8", "has bits beyond its length: did you mean 10.0.0.0/8?"),
