@@ -10,6 +10,7 @@
 
 pub mod admit;
 pub mod api;
+pub mod broken;
 pub mod config;
 pub mod engine;
 mod events;

@@ -1,6 +1,7 @@
 //! A flow's active state comes and goes, its timers run, and it ends.
 
 use super::*;
+use crate::broken::{breaks, Broken};
 use crate::flow::out::RETRY_NS;
 use crate::flow::timers::Due;
 
@@ -179,7 +180,11 @@ impl Engine {
         let sh = &mut self.sh;
         for s in 0..2 {
             act.tx[s].clear(&mut sh.pool, |frame| io.release(frame));
-            act.rx[s].clear(&mut sh.ooo, |frame| io.release(frame));
+            act.rx[s].clear(&mut sh.ooo, |frame| {
+                if !breaks(Broken::FrameLeaked) {
+                    io.release(frame);
+                }
+            });
         }
         sh.stats.custody_bytes -= act.custody;
         sh.promise(&mut act.promised, 0);

@@ -4,6 +4,7 @@ use super::parsed::Segment;
 use super::rx::Taken;
 use super::{Cx, Fate, Flow};
 use crate::api::Io;
+use crate::broken::{breaks, Broken};
 use crate::reason::StopReason;
 use crate::recv::Rst;
 use crate::seq::unwrap;
@@ -17,7 +18,8 @@ impl Flow<'_> {
         let (x, y) = (s.side as usize, s.side.other() as usize);
         let near = self.act.rx[x].rcv_nxt();
         let judged = unwrap(self.rec.isn[x], s.seq, near).map_or(Rst::Drop, |seq| self.act.rx[x].judge_rst(seq));
-        if judged == Rst::Exact {
+        let believed = judged == Rst::Challenge && breaks(Broken::ResetBelievedInWindow);
+        if judged == Rst::Exact || believed {
             return self.reset_by(cx, s);
         }
         if !self.act.has_custody() && self.act.reset_to[y].is_none() {
@@ -96,8 +98,10 @@ impl Flow<'_> {
 
     /// Custody can't be delivered: both ends hear it at once. Silence is never an outcome.
     pub(crate) fn reset_both<I: Io>(&mut self, cx: &mut Cx<'_, I>, why: StopReason) -> Fate {
-        self.reset_to(cx, 0);
-        self.reset_to(cx, 1);
+        if !breaks(Broken::SilentGiveUp) {
+            self.reset_to(cx, 0);
+            self.reset_to(cx, 1);
+        }
         Fate::Reset(why)
     }
 }

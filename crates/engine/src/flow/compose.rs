@@ -9,6 +9,8 @@ use smartwire_packet::build::{write_bare, Ends, OptionBytes, TcpFields, Template
 use smartwire_packet::tcp::{Flags, TcpMut};
 use smartwire_packet::Ecn;
 
+use crate::broken::{breaks, Broken};
+
 /// What a packet towards one side carries of the engine's state for that side, as on the wire.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Fields {
@@ -34,7 +36,9 @@ impl Fields {
 pub(crate) fn rewrite(frame: &mut [u8], head: Range<usize>, fields: &Fields, ecn: bool) {
     let Some(mut tcp) = TcpMut::at(frame, head) else { return };
     let options = tcp.options();
-    tcp.set_ack(fields.ack);
+    if !breaks(Broken::RawAckPassed) {
+        tcp.set_ack(fields.ack);
+    }
     tcp.set_window(fields.window);
     if ecn {
         let ece = if fields.ece { Flags::ECE } else { Flags::NONE };
@@ -42,9 +46,9 @@ pub(crate) fn rewrite(frame: &mut [u8], head: Range<usize>, fields: &Fields, ecn
         tcp.set_flags(Flags::ECE | Flags::CWR, ece | cwr);
     }
     if let (Some(at), Some((val, ecr))) = (options.ts, fields.ts) {
-        tcp.set_timestamps(at.at, val, ecr);
+        tcp.set_timestamps(at.at, if breaks(Broken::NoRatchet) { at.val } else { val }, ecr);
     }
-    if options.sack.at != 0 {
+    if options.sack.at != 0 && !breaks(Broken::SackNotRenewed) {
         tcp.set_sack(options.sack.at, fields.blocks());
     }
 }

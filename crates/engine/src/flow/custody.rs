@@ -7,6 +7,7 @@
 use super::record::{flag, NONE};
 use super::{Cx, Flow};
 use crate::api::{CustodyMark, Io};
+use crate::broken::{breaks, Broken};
 use crate::seq::Off;
 
 /// How old the numbers in the book may grow, ns.
@@ -39,7 +40,7 @@ impl Flow<'_> {
         if (custody > 0) == marked && !stale {
             return;
         }
-        if self.rec.entry != NONE {
+        if self.rec.entry != NONE && !breaks(Broken::BookNotWritten) {
             let mark = self.custody_mark(cx, custody > 0);
             cx.io.custody_write(self.rec.entry, &mark);
         }

@@ -4,6 +4,7 @@ use super::record::{Draining, Phase};
 use super::out::Say;
 use super::{Cx, Fate, Flow};
 use crate::api::{EventKind, Io, Now};
+use crate::broken::{breaks, Broken};
 use crate::reason::StopReason;
 use crate::seq::Off;
 
@@ -36,7 +37,7 @@ impl Flow<'_> {
             return Fate::Live;
         }
         let soft = draining.soft <= cx.now;
-        if (0..2).all(|s| self.stream_is_settled(s, draining.from[s], soft)) {
+        if breaks(Broken::CustodyDroppedAtStop) || (0..2).all(|s| self.stream_is_settled(s, draining.from[s], soft)) {
             return self.hand_back(cx, draining.reason);
         }
         if draining.deadline > cx.now {
@@ -75,7 +76,7 @@ impl Flow<'_> {
                 from = seg.end();
             }
         }
-        for t in 0..2 {
+        for t in (0..2).filter(|_| !breaks(Broken::NoLastWord)) {
             let seq = self.act.tx[1 - t].nxt();
             self.bare_to(cx, t, seq, Say::Final);
         }

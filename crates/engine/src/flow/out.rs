@@ -9,6 +9,7 @@ use super::parsed::slice;
 use super::record::flag;
 use super::{Cx, Flow};
 use crate::api::{Io, Now, Port};
+use crate::broken::{breaks, Broken};
 use crate::recv::AckFields;
 use crate::send::{ProbeKind, Seg, Xmit, XmitKind};
 use crate::seq::Off;
@@ -66,13 +67,15 @@ impl Flow<'_> {
     /// Acknowledges stream `t` to its source with a packet of our own.
     pub(crate) fn ack_to<I: Io>(&mut self, cx: &mut Cx<'_, I>, t: usize) -> bool {
         // SEG.SEQ is nxt of the other stream, acceptable even to a receiver whose window is shut.
-        let seq = self.act.tx[1 - t].nxt();
+        let tx = &self.act.tx[1 - t];
+        let seq = if breaks(Broken::AckAheadOfData) { tx.end() } else { tx.nxt() };
         self.bare_to(cx, t, seq, Say::Ack)
     }
 
     /// Resets side `t`, at the one sequence number that it accepts (RFC 5961 section 3.2).
     pub(crate) fn reset_to<I: Io>(&mut self, cx: &mut Cx<'_, I>, t: usize) {
-        let seq = self.act.tx[1 - t].una();
+        let tx = &self.act.tx[1 - t];
+        let seq = if breaks(Broken::ResetAtSendersEdge) { tx.end() } else { tx.una() };
         if self.bare_to(cx, t, seq, Say::Reset) {
             cx.sh.stats.rst_out += 1;
         }
@@ -224,7 +227,7 @@ impl Flow<'_> {
             return Some(Ecn::NotEct);
         }
         fields.cwr = self.act.tx[s].take_cwr();
-        Some(Ecn::Ect0)
+        Some(if breaks(Broken::MarkPassedOn) { was } else { Ecn::Ect0 })
     }
 
     /// Sends a probe of stream `s`, if one is due: it waits for nobody's turn.

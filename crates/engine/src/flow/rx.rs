@@ -10,6 +10,7 @@ use super::parsed::{slice, Segment};
 use super::record::{flag, Phase, WindowFrom};
 use super::{Cx, Fate, Flow};
 use crate::api::{Csum, Io, Now, Port};
+use crate::broken::{breaks, Broken};
 use crate::reason::StopReason;
 use crate::recv::{Part, Refusal, SegIn, Verdict};
 use crate::send::{split_dsack, AckIn, AckOut, Seg};
@@ -89,7 +90,9 @@ impl Flow<'_> {
     }
 
     fn verified<I: Io>(&self, cx: &Cx<'_, I>, s: &Segment) -> bool {
-        s.csum == Csum::Verified || csum::verify(slice(cx.io.bytes(s.frame), s.off, s.frame_len), &s.layers)
+        breaks(Broken::ChecksumNotVerified)
+            || s.csum == Csum::Verified
+            || csum::verify(slice(cx.io.bytes(s.frame), s.off, s.frame_len), &s.layers)
     }
 
     /// A segment that lies outside everything.
@@ -262,6 +265,9 @@ impl Flow<'_> {
             Verdict::Keepalive => self.keepalive(cx, s),
             Verdict::Old { .. } => {
                 cx.sh.stats.duplicate_segments += 1;
+                if breaks(Broken::DuplicatesForwarded) {
+                    self.pass_updated(cx, s);
+                }
                 self.compare(cx, s, seg);
             }
             Verdict::WindowProbe => {}
@@ -313,7 +319,12 @@ impl Flow<'_> {
         verdict: &Verdict,
     ) -> Taken {
         let x = s.side as usize;
-        let Some(held) = self.hold(cx, s, seg, part) else { return self.no_room(cx, s) };
+        let Some(held) = self.hold(cx, s, seg, part) else {
+            if breaks(Broken::AckedWithoutRoom) {
+                self.act.rx[x].took(cx.now, seg, verdict);
+            }
+            return self.no_room(cx, s);
+        };
         if self.act.tx[x].enqueue(&mut cx.sh.pool, &held).is_err() {
             return self.no_room(cx, s);
         }
@@ -401,7 +412,7 @@ impl Flow<'_> {
     /// it, and the answer is ours.
     fn keepalive<I: Io>(&mut self, cx: &mut Cx<'_, I>, s: &Segment) {
         let x = s.side as usize;
-        if self.act.has_custody() {
+        if self.act.has_custody() || breaks(Broken::KeepaliveAnsweredHere) {
             self.act.rx[x].ack_now();
             return;
         }

@@ -6,6 +6,7 @@ use super::marks::Mark;
 use super::types::{AckFields, Onward};
 use super::{Receiver, DELAY_NS};
 use crate::api::Now;
+use crate::broken::{breaks, Broken};
 use crate::seq::Off;
 
 /// Most time between two acknowledgements while custody may still grow: below the least retransmission timeout (200 ms
@@ -91,7 +92,7 @@ impl Receiver {
 
     fn plan(&self, now: Now, onward: &Onward) -> Plan {
         // I7: X hears that its FIN arrived only when Y has said so.
-        let edge = self.fin.filter(|f| onward.una <= *f).unwrap_or(self.rcv_nxt);
+        let edge = self.fin.filter(|f| onward.una <= *f && !breaks(Broken::FinAckedEarly)).unwrap_or(self.rcv_nxt);
         let cap = edge.min(onward.una + u64::from(onward.custody)).max(self.told_ack);
         let (target, next, step_at) = match self.draining {
             Some(since) => self.drain_target(now, since, cap, onward.una),

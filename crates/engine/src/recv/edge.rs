@@ -2,6 +2,7 @@
 
 use super::types::Onward;
 use super::Receiver;
+use crate::broken::{breaks, Broken};
 use crate::seq::Off;
 
 impl Receiver {
@@ -9,12 +10,13 @@ impl Receiver {
     pub(super) fn encode(&self, target: Off, onward: &Onward) -> (Off, Off, u16) {
         let unit = 1u64 << self.params.shift;
         let (wish, limit) = self.edges(target, onward);
-        let room = wish.max(self.told_right).saturating_sub(target);
+        let told_right = if breaks(Broken::EdgeRetracted) { target } else { self.told_right };
+        let room = wish.max(told_right).saturating_sub(target);
         // Rounded up where that keeps within the limit: the edge must not go back. Rounded down else.
         let up = target + room.next_multiple_of(unit);
         let down = target + room / unit * unit;
-        let right = if up <= limit.max(self.told_right) { up } else { down };
-        if right >= self.told_right {
+        let right = if up <= limit.max(told_right) { up } else { down };
+        if right >= told_right {
             return self.field(target, right);
         }
         // The edge may not grow: acknowledge only so much that the distance to it can be expressed.

@@ -3,6 +3,7 @@
 use super::types::{Part, Refusal, Rst, SegIn, Verdict};
 use super::{OooPool, Receiver};
 use crate::api::Now;
+use crate::broken::{breaks, Broken};
 use crate::seq::Off;
 
 /// TS.Recent older than this says nothing (RFC 7323 section 5.5).
@@ -83,7 +84,7 @@ impl Receiver {
 
     /// Older than TS.Recent, which has not gone stale.
     fn too_old(&self, now: Now, ts: u32) -> bool {
-        before(ts, self.ts_recent) && !self.stale(now)
+        before(ts, self.ts_recent) && !self.stale(now) && !breaks(Broken::PawsSkipped)
     }
 
     fn stale(&self, now: Now) -> bool {

@@ -25,6 +25,7 @@ pub use pool::OooPool;
 pub use types::{AckFields, FrozenReceiver, Onward, Part, RecvParams, Refusal, Rst, SegIn, Verdict};
 
 use crate::api::{FrameId, Now};
+use crate::broken::{breaks, Broken};
 use crate::send::{Full, Seg};
 use crate::seq::Off;
 use smartwire_packet::csum::prefetch_front;
@@ -134,6 +135,9 @@ impl Receiver {
 
     /// The segment was dealt with as its verdict says: learn from it and acknowledge it. Not for [`Verdict::Ahead`].
     pub fn took(&mut self, now: Now, seg: &SegIn, verdict: &Verdict) {
+        if breaks(Broken::ForgedTimestampLearned) {
+            self.learn_ts(now, seg);
+        }
         match *verdict {
             Verdict::InOrder(part) => {
                 self.learn(now, seg);
@@ -174,7 +178,9 @@ impl Receiver {
         self.held.insert(pool, held);
         self.learn(now, seg);
         self.repeated(seg.seq, held.start);
-        self.blocks.add(held.start, held.end());
+        if !breaks(Broken::HoleNotReported) {
+            self.blocks.add(held.start, held.end());
+        }
         self.ack_now();
         Ok(())
     }

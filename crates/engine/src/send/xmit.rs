@@ -5,6 +5,7 @@ use super::queue::{FIRST_FLIGHT, LOST, NONE, RETX, SACKED, SENT};
 use super::types::{SegId, Xmit, XmitKind};
 use super::{AckOut, SegPool, Sender};
 use crate::api::Now;
+use crate::broken::{breaks, Broken};
 
 /// Nothing outstanding for this long: the radio may have gone to sleep, and the next flight is a first one, ns.
 const IDLE_NS: u64 = 1_000_000_000;
@@ -26,7 +27,7 @@ impl Sender {
         }
         let seg = pool.seg(SegId(id));
         let len = seg.seq_len();
-        if len > budget || (lost == NONE && seg.end() > self.right) {
+        if len > budget || (lost == NONE && seg.end() > self.right && !breaks(Broken::BeyondTheWindow)) {
             return None;
         }
         let flight = self.in_flight();
