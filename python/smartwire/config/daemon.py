@@ -24,6 +24,8 @@ from smartwire.wire import ownership
 
 TICK_S = 1.0
 RECONCILE_S = 2.0
+SELDOM = 15
+"""Looks that are left out at most between two tries at the same trouble."""
 CONNECTIONS = 64
 """Sessions at a time; the next one is refused with a sentence."""
 
@@ -49,6 +51,8 @@ class Daemon:
         # A session waits for what it asked; so there must be a thread for each, and some for the daemon itself.
         self.threads = ThreadPoolExecutor(CONNECTIONS + 4, "session")
         self.said: list[str] = []
+        self.again = self.rest = 0
+        """Looks that are left out after one that changed nothing, and those of them to come."""
 
     async def run(self, stop: asyncio.Event) -> None:
         """Serves until `stop`."""
@@ -85,8 +89,16 @@ class Daemon:
                 self.say(f"internal error: {type(e).__name__}: {e}")
 
     def reconcile(self) -> None:
-        """Puts right what has changed by itself or by hand; the same sentences are said once, not at each look."""
+        """Puts right what has changed by itself or by hand.
+
+        What cannot be put right is said once, not at each look, and tried ever more seldom.
+        """
+        if self.rest > 0:
+            self.rest -= 1
+            return
         said = self.engine.reconcile()
+        self.again = min(2 * self.again + 1, SELDOM) if said and said == self.said else 0
+        self.rest = self.again
         if said != self.said:
             for sentence in said:
                 self.say(sentence)

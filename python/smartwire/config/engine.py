@@ -138,7 +138,8 @@ class Engine:
         if self.confirm_at is not None and self.clock.monotonic() >= self.confirm_at:
             self.restore()
         else:
-            self.reconcile()
+            for sentence in self.reconcile():
+                self.log(sentence)
 
     def _first(self) -> Revision:
         """What counts where there is no whole revision: the rescue configuration, else an empty one."""

@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from smartwire.config.plane import Setup
+from smartwire.config.schema import Problem
 from smartwire.errors import Error
 from smartwire.proxy import registry
+from smartwire.proxy.layout import RULES
 
 UP_S = 90.0
 
@@ -100,6 +104,18 @@ class Proxies:
             found[name] = Wanted(given, rules(setup, name, self.lists))
         return found
 
+    def check(self, setup: Setup) -> list[Problem]:
+        """A machine without HAProxy, and more policies than a proxy has room for."""
+        found = []
+        for name, wanted in self.wanted(setup).items():
+            path = ("wires", name, "mode")
+            if shutil.which("haproxy", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin") is None:
+                found.append(Problem(path, "mode proxy needs HAProxy: apt-get install haproxy."))
+            if (count := wanted.rules.count("[[rule]]\n")) > RULES:
+                text = f"{count} policies concern it and {RULES} are possible: join some with prefix lists."
+                found.append(Problem(path, text))
+        return found
+
     def differences(self, setup: Setup) -> list[str]:
         """What is not as the setup says."""
         wanted, there = self.wanted(setup), self.ours()
@@ -140,26 +156,23 @@ class Proxies:
             done.append(f"the proxy of wire {name} was ended.")
         return done
 
-    def bring_up(self, setup: Setup) -> list[str]:
-        """Starts proxies that are missing, and gives new rules to those that run."""
-        done = []
-        there = self.ours()
-        for name, wanted in self.wanted(setup).items():
-            self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-            file = self.directory / f"{name}.toml"
-            if name in there and self.started(name)["rules"] == _hash(wanted.rules):
-                continue
-            file.write_text(wanted.rules)
-            if name in there:
-                self.tell("reload", "--name", name, "--rules", str(file), "--rules-only")
-                done.append(f"the proxy of wire {name} has new rules.")
-            else:
-                self.tell("up", *wanted.arguments, "--rules", str(file), "--owner", "smartwired")
-                done.append(f"the proxy of wire {name} was started.")
-            pid = registry.find(name).info["pid"]
-            note = {"pid": pid, "up": _hash(wanted.arguments), "rules": _hash(wanted.rules)}
-            (self.directory / f"{name}.json").write_text(json.dumps(note))
-        return done
+    def bring_up(self, name: str, wanted: Wanted) -> list[str]:
+        """Starts a proxy that is missing, or gives new rules to one that runs."""
+        there = name in self.ours()
+        if there and self.started(name)["rules"] == _hash(wanted.rules):
+            return []
+        self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        file = self.directory / f"{name}.toml"
+        file.write_text(wanted.rules)
+        if there:
+            self.tell("reload", "--name", name, "--rules", str(file), "--rules-only")
+            said = f"the proxy of wire {name} has new rules."
+        else:
+            self.tell("up", *wanted.arguments, "--rules", str(file), "--owner", "smartwired")
+            said = f"the proxy of wire {name} was started."
+        note = {"pid": registry.find(name).info["pid"], "up": _hash(wanted.arguments), "rules": _hash(wanted.rules)}
+        (self.directory / f"{name}.json").write_text(json.dumps(note))
+        return [said]
 
     def tell(self, *argv: str, patience_s: float = UP_S) -> None:
         """Runs ``smartwire proxy``; raises its sentence if it fails."""

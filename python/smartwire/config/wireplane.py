@@ -15,6 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +96,7 @@ class WirePlane:
                             f"{port} is part of wire {by.name}, started by hand (pid {by.info.get('pid')}): stop that."
                         )
                         found.append(Problem(path, text))
+        found += self.proxies.check(setup)
         for access, core in self.joined():
             if (access, core) not in _pairs(setup):
                 text = f"{access} and {core} are parted, and no traffic passes between them."
@@ -126,7 +128,11 @@ class WirePlane:
     # ---- making it so ---------------------------------------------------------------------------------------------
 
     def apply(self, setup: Setup) -> list[str]:
-        """Stops, starts and orders until all wires are as the setup says; ports that stay a pair stay joined."""
+        """Stops, starts and orders until all wires are as the setup says; ports that stay a pair stay joined.
+
+        Raises:
+            Error: some could not be made so, a sentence for each; all others are.
+        """
         ownership.write(_owned(setup))
         before, after = self.joined(), _pairs(setup)
         done = self.remember(setup)
@@ -136,20 +142,31 @@ class WirePlane:
             if _ours(running) and not known:
                 done.append(self.stop(running))
         done += self.proxies.retire(setup)
-        for pair in before:
-            if pair not in after:
-                done.append(self.part(*pair))
-        for name, entry in wanted.items():
-            current = {r.name: r for r in registry.running()}.get(name)
-            if current is None:
-                current = self.start(name, setup)
-                done.append(f"wire {name} was started (pid {current.info['pid']}).")
-            elif not _ours(current):
-                by_hand = f"a wire {name} is running that was started by hand (pid {current.info.get('pid')})"
-                raise Error(f"{by_hand}: stop it.")
-            limit_s = setup.config.value(("wires", name, "drain-limit"))
-            done += self.order(current, entry.get("mode") == "bypass", limit_s)
-        return done + self.proxies.bring_up(setup)
+        failed: list[str] = []
+        steps: list[Callable[[], list[str]]] = [partial(self.part, *pair) for pair in before if pair not in after]
+        steps += [partial(self.bring_up, name, setup) for name in wanted]
+        steps += [partial(self.proxies.bring_up, name, each) for name, each in self.proxies.wanted(setup).items()]
+        for step in steps:
+            try:
+                done += step()
+            except Error as e:
+                failed.append(str(e).rstrip("."))
+        if failed:
+            raise Error(f"{'; '.join(failed)}.")
+        return done
+
+    def bring_up(self, name: str, setup: Setup) -> list[str]:
+        """Starts a wire if it is missing, and bypasses it or ends its bypass."""
+        done = []
+        current = {r.name: r for r in registry.running()}.get(name)
+        if current is None:
+            current = self.start(name, setup)
+            done.append(f"wire {name} was started (pid {current.info['pid']}).")
+        elif not _ours(current):
+            by_hand = f"a wire {name} is running that was started by hand (pid {current.info.get('pid')})"
+            raise Error(f"{by_hand}: stop it.")
+        bypass = setup.config.value(("wires", name, "mode")) == "bypass"
+        return done + self.order(current, bypass, setup.config.value(("wires", name, "drain-limit")))
 
     @staticmethod
     def joined() -> list[copper.Pair]:
@@ -224,16 +241,16 @@ class WirePlane:
         """Forgets children that have ended."""
         self.children = {name: child for name, child in self.children.items() if child.poll() is None}
 
-    def part(self, access: str, core: str) -> str:
+    def part(self, access: str, core: str) -> list[str]:
         """Gives two ports that are a pair no more back to the machine."""
         if gone := {access, core} - set(ports.interfaces()):
-            return f"{access} and {core} are no wire any more: there is no {' nor '.join(sorted(gone))} here."
+            return [f"{access} and {core} are no wire any more: there is no {' nor '.join(sorted(gone))} here."]
         done = subprocess.run(
             [*self.launch, "unwire", access, core], capture_output=True, text=True, timeout=START_S, check=False
         )
         if done.returncode:
             raise Error(f"{access} and {core} could not be parted: {done.stderr.strip().removeprefix('smartwire: ')}")
-        return f"{access} and {core} are two interfaces again."
+        return [f"{access} and {core} are two interfaces again."]
 
     def order(self, running: registry.Running, bypass: bool, limit_s: float) -> list[str]:
         """Bypasses a wire, or ends the bypass that the configuration had ordered."""

@@ -165,6 +165,27 @@ def test_nonsense_of_a_super_user_raises_no_internal_error_either(box):
             ask(answerer, "configure", "private")
 
 
+def test_what_cannot_be_put_right_is_said_once_and_tried_ever_more_seldom(box, tmp_path):
+    said: list[str] = []
+    daemon = Daemon(box.engine, tmp_path / "api.sock", said.append)
+    box.commit("set wires north pair eth1 core eth2")
+    tries: list[int] = []
+    looks: list[int] = []
+    box.plane.kill("north")
+    box.plane.fail = lambda setup: (tries.append(len(looks)), (_ for _ in ()).throw(Error("eth1 is not there.")))
+    while len(looks) < 100:
+        daemon.reconcile()
+        looks.append(1)
+    assert said == ["wire north is not running.", "data plane could not be made as configured: eth1 is not there."]
+    assert tries[:4] == [0, 1, 3, 7]
+    assert len(tries) < 12
+    box.plane.fail = None
+    for _ in range(20):
+        daemon.reconcile()
+    assert box.plane.wires
+    assert said[-1] == "wire north was started."
+
+
 @pytest.mark.root
 def test_nonsense_on_the_socket_ends_no_other_session(box, served):
     with client.connect(path=served) as session:

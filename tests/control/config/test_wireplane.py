@@ -20,6 +20,7 @@ from smartwire.config.tree import Config
 from smartwire.config.wireplane import WirePlane
 from smartwire.errors import Error
 from smartwire.proxy import registry as proxies
+from smartwire.proxy.layout import RULES
 from smartwire.proxy.rules import read_rules
 from smartwire.wire import ownership, ports, registry
 
@@ -171,6 +172,22 @@ def test_a_wire_that_was_started_by_hand_is_left_alone_and_named(machine):
 def test_a_wire_that_does_not_start_says_why_in_its_own_words(machine):
     with pytest.raises(Error, match=r"wire north did not start: broken is broken: mend it\."):
         machine.apply(setup("set wires north pair broken core eth2"))
+
+
+def test_a_wire_that_does_not_start_keeps_no_other_from_it(machine):
+    lines = "set wires north pair broken core eth2\nset wires south pair eth3 core eth4"
+    with pytest.raises(Error, match="broken is broken"):
+        machine.apply(setup(lines))
+    assert set(pids()) == {"south"}
+    assert machine.differences(setup(lines)) == ["wire north is not running."]
+
+
+def test_more_policies_than_a_proxy_has_room_for_are_refused(machine):
+    lines = "".join(
+        f"set policies p{n} match core-port {n + 1}\nset policies p{n} engine proxy\n" for n in range(RULES + 1)
+    )
+    said = [p.sentence for p in machine.check(setup(NORTH + "set wires north mode proxy\n" + lines))]
+    assert f"{RULES + 1} policies concern it and {RULES} are possible: join some with prefix lists." in said
 
 
 def test_a_wire_that_does_not_leave_is_killed_and_that_is_said(machine, monkeypatch):
