@@ -7,6 +7,7 @@ of the pipe FD is open. It is in a session of its own, sleeps, and gives up all 
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -59,6 +60,9 @@ def main() -> int:
     """Watches until there is nothing left to watch over."""
     from smartwire import Error, _native
 
+    # Who ends a service ends all that is left of it: this one must outlive it by some seconds, and then goes by itself.
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
     try:
         _native.guard_wire(sys.argv[1], int(sys.argv[2]))
     except Error as problem:

@@ -24,8 +24,9 @@ access side of pair k and 2k + 1 its core side; of the frame ledger ``frames_tot
 ``frames_free``, ``frames_filled``, ``frames_held``, ``frames_sending`` and ``frames_away``, then ``frames_kept`` of
 ``frames_keepable``, and ``ledger_faults`` and ``bad_sends``, which are bugs; of the copper wire ``copper_frames``,
 ``copper_bytes`` (of these ``copper_down_bytes`` and ``copper_up_bytes``), ``copper_resets``, ``claimed_frames``,
-``oversize_frames``, ``no_socket_frames``, how often it ``opened`` under a live wire, and the earlier process's
-``survivors_reset``. What a page lacks counts as zero.
+``oversize_frames``, ``no_socket_frames``, how often it ``opened`` under a live wire, and the ``stalls`` of the machine;
+of connections whose process was gone ``guardian_reset`` by its guardian and ``survivors_reset`` by the next one. What a
+page lacks counts as zero.
 
 ``events``, a ring:
 
