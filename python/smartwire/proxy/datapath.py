@@ -30,6 +30,8 @@ ZERO = struct.pack("=I", 0)
 SILENCE_NS = 300_000_000
 """Without a beat for so long, the programs send new connections direct."""
 MOST_LISTENERS = 128
+SEEN_WORD = 1
+"""Where struct px_flow has `seen_ns`."""
 RECENT_DIRECT = 1 << 16
 
 
@@ -177,9 +179,19 @@ class Datapath:
             for i in range(len(keys) // KEY.size)
         ]
 
-    def forget(self, flows: Sequence[Flow]) -> int:
+    def count(self) -> int:
+        """How many flows there are."""
+        return len(self.maps["px_flows_map"].dump()[0]) // KEY.size
+
+    def quiet(self, before_ns: int) -> list[bytes]:
+        """The flows, packed keys, that were last heard of before a time of CLOCK_MONOTONIC (known to a second)."""
+        keys, values = self.maps["px_flows_map"].dump()
+        seen = memoryview(values).cast("Q")[SEEN_WORD :: FLOW.size // 8]
+        return [keys[i * KEY.size :][: KEY.size] for i, ns in enumerate(seen) if ns < before_ns]
+
+    def forget(self, keys: Sequence[bytes]) -> int:
         """Removes flows; returns how many were still there."""
-        return self.maps["px_flows_map"].delete(b"".join(f.key.pack() for f in flows)) if flows else 0
+        return self.maps["px_flows_map"].delete(b"".join(keys)) if keys else 0
 
 
 def sum_words(raw: bytes | None) -> int:

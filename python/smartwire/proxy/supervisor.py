@@ -208,10 +208,9 @@ class Supervisor:
         assert self.datapath
         self.old = [p for p in self.old if p.alive()]
         now = time.monotonic_ns()
-        quiet = [f for f in self.datapath.flows() if now - f.seen_ns > QUIET_NS]
-        if quiet:
+        if quiet := self.datapath.quiet(now - QUIET_NS):
             have = self.sockets.keys()
-            self.datapath.forget([f for f in quiet if f.key.pack() not in have])
+            self.datapath.forget([key for key in quiet if key not in have])
 
     # ---- questions and orders ----
 
@@ -240,7 +239,7 @@ class Supervisor:
             "access_tcp": asdict(Tcp(s.access_cc, s.initial_window, s.access_mss)),
             "core_tcp": asdict(Tcp(s.core_cc, s.initial_window, s.core_mss)),
             "namespace": self.container.namespace,
-            "flows": len(self.datapath.flows()),
+            "flows": self.datapath.count(),
             "most_flows": s.max_flows,
             "sockets": self.sockets.count(),
             "rules": rules,
@@ -339,7 +338,7 @@ class Supervisor:
         assert self.datapath
         self.datapath.close()
         until = time.monotonic() + self.limit_s
-        self.left = {"connections": len(self.datapath.flows()), "reset": 0}
+        self.left = {"connections": self.datapath.count(), "reset": 0}
         processes = [self.process, *self.old]
         for process in processes:
             process.finish()
