@@ -176,7 +176,7 @@ def test_the_kernel_finds_the_first_rule_that_matches():
 
     chance = Chance()
     path = Datapath(Ports(1, 1, 1, 1), nsid=0, exact=True, most_flows=1024, open=True)
-    program = path._program("port", 0, 1)
+    program = path.program("port", 0, 1)
     number = 0
     for size in (1, 3, 64, 65, 200, RULES):
         rules = [chance.rule(n) for n in range(size)]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from smartwire.cli.bench_proxy import proxy
 from smartwire.cli.page import DURATION, command, json_option
 from smartwire.errors import Error
 
@@ -235,3 +236,4 @@ def show_wire(document: dict[str, Any]) -> None:
 
 bench.add_command(engine)
 bench.add_command(wire)
+bench.add_command(proxy)

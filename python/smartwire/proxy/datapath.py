@@ -87,18 +87,19 @@ class Datapath:
         """Loads all programs, and attaches those that only the container meets."""
         p = self.ports
         self._at_veths = [
-            (p.veth_access, self._program("veth", ACCESS, p.access)),
-            (p.veth_core, self._program("veth", CORE, p.core)),
+            (p.veth_access, self.program("veth", ACCESS, p.access)),
+            (p.veth_core, self.program("veth", CORE, p.core)),
         ]
         self._at_ports = [
-            (p.access, self._program("port", ACCESS, p.veth_access)),
-            (p.core, self._program("port", CORE, p.veth_core)),
+            (p.access, self.program("port", ACCESS, p.veth_access)),
+            (p.core, self.program("port", CORE, p.veth_core)),
         ]
         for ifindex, program in self._at_veths:
             program.attach_tc(ifindex)
         self.link = BpfProgram("pick", self.maps).attach_netns(netns)
 
-    def _program(self, which: str, side: int, out: int) -> BpfProgram:
+    def program(self, which: str, side: int, out: int) -> BpfProgram:
+        """Loads a program for one side, which hands frames to the interface `out`."""
         place = BpfMap("array", "px_place", 4, PLACE.size, 1)
         place.update(ZERO, PLACE.pack(side, out, self.nsid, 0))
         return BpfProgram(which, self.maps | {"px_place_map": place})
