@@ -142,3 +142,14 @@ def wait_for(condition, seconds: float = 30.0) -> None:
     while not condition() and time.monotonic() < until:
         time.sleep(0.02)
     assert condition()
+
+
+def test_connections_go_to_the_thread_of_their_cpu_also_after_a_reload(lab):
+    lab.proxy("up", "--threads", "2")
+    ends = Ends(lab)
+    for reloads in range(2):
+        for version in (4, 6):
+            for size in (1, 100, 50_000):
+                assert ends.get(version, size) == content(size)
+        assert counters(lab)["proxied"] == 6 * (reloads + 1)
+        lab.proxy("reload")

@@ -41,8 +41,11 @@ def proxy() -> None:
 @click.option("--rules", type=click.Path(dir_okay=False), help="Which connections (a TOML file; default: all TCP).")
 @click.option("--mode", type=click.Choice(["tcp", "http"]), default="tcp", show_default=True, help="HAProxy's mode.")
 @click.option("--splice/--no-splice", default=True, show_default=True, help="Move bytes within the kernel.")
-@click.option("--threads", type=click.IntRange(1, 64), default=1, show_default=True, help="Of HAProxy.")
-@click.option("--access-cc", default="bbr", show_default=True, help="Congestion control towards the subscribers.")
+@click.option("--threads", type=click.IntRange(1, 64), default=1, show_default=True, help="Of HAProxy, a CPU each.")
+@click.option(
+    "--access-cc",
+    help="Congestion control towards the subscribers (default: bbr, or cubic where the kernel has no bbr).",
+)
 @click.option("--core-cc", default="cubic", show_default=True, help="Congestion control towards the internet.")
 @click.option("--initial-window", type=click.IntRange(1, 1000), default=10, show_default=True, help="Segments.")
 @click.option("--access-mss", type=click.IntRange(88, 65495), help="MSS to announce to subscribers (default: by MTU).")

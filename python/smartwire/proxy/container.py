@@ -183,13 +183,24 @@ class Container:
         subprocess.run(["ip", "netns", "del", self.namespace], capture_output=True, check=False)
 
 
-def allow(*congestion: str) -> None:
-    """Raises a sentence unless the kernel has these congestion controls, loading their modules if it can."""
+def congestion_controls(*wanted: str) -> list[str]:
+    """Those that the kernel has, after it was given the chance to load the modules of some."""
     available = Path("/proc/sys/net/ipv4/tcp_available_congestion_control")
-    for name in congestion:
+    for name in wanted:
         if name not in available.read_text().split() and shutil.which("modprobe"):
             subprocess.run(["modprobe", f"tcp_{name}"], capture_output=True, check=False)
-        known = available.read_text().split()
+    return available.read_text().split()
+
+
+def best_congestion_control() -> str:
+    """BBR towards a radio, where the kernel has it."""
+    return "bbr" if "bbr" in congestion_controls("bbr") else "cubic"
+
+
+def allow(*congestion: str) -> None:
+    """Raises a sentence unless the kernel has these congestion controls."""
+    known = congestion_controls(*congestion)
+    for name in congestion:
         if name not in known:
             raise Error(f"This kernel has no congestion control {name!r}; it has {', '.join(known)}.")
 

@@ -20,7 +20,7 @@ from typing import IO
 from smartwire.errors import Error
 from smartwire.proxy.netns import LIBC
 
-OLDEST = (2, 4)
+OLDEST = (2, 6)
 PORT = 1
 """Where HAProxy listens; the sk_lookup program gives it all other ports."""
 OTHER_FILES = 500
@@ -71,6 +71,18 @@ class Haproxy:
         files = file_limit() - OTHER_FILES
         return max(100, files // (3 if self.splice else 2))
 
+    @property
+    def cpu_map(self) -> str:
+        """Thread n on CPU n - 1, where a connection's SYN chooses the thread by its CPU (bpf/proxy_pick.bpf.c)."""
+        if self.threads > 1 and set(range(self.threads)) <= os.sched_getaffinity(0):
+            return f"    cpu-map auto:1/1-{self.threads} 0-{self.threads - 1}"
+        return ""
+
+    def binds(self, address: str, options: str) -> str:
+        """A listener for each thread."""
+        lines = (f"    bind {address}:{PORT} {options} thread 1/{n}" for n in range(1, self.threads + 1))
+        return "\n".join(lines)
+
     def text(self) -> str:
         """The configuration file."""
         mode = "http" if self.http else "tcp"
@@ -79,6 +91,7 @@ class Haproxy:
 global
     maxconn {self.connections}
     nbthread {self.threads}
+{self.cpu_map}
 {f"    maxpipes {self.pipes}" if self.splice else "    nosplice"}
     stats socket {self.socket} mode 600 level admin expose-fd listeners
     stats timeout 1h
@@ -104,10 +117,10 @@ defaults
 {"    option splice-auto" if self.splice else ""}
 {"    http-reuse never" if self.http else ""}
 frontend four
-    bind 0.0.0.0:{PORT} transparent
+{self.binds("0.0.0.0", "transparent")}
     default_backend four
 frontend six
-    bind [::]:{PORT} transparent v6only
+{self.binds("[::]", "transparent v6only")}
     default_backend six
 backend four
     source 0.0.0.0 usesrc client interface vs

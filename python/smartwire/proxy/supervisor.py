@@ -23,7 +23,7 @@ from typing import Any
 from smartwire import _native
 from smartwire.errors import Error
 from smartwire.proxy import registry
-from smartwire.proxy.container import Container, Tcp
+from smartwire.proxy.container import Container, Tcp, best_congestion_control
 from smartwire.proxy.datapath import Datapath, Ports
 from smartwire.proxy.haproxy import Haproxy, Process, listening
 from smartwire.proxy.health import Health
@@ -52,7 +52,7 @@ class Settings:
     http: bool = False
     splice: bool = True
     threads: int = 1
-    access_cc: str = "bbr"
+    access_cc: str | None = None
     core_cc: str = "cubic"
     initial_window: int = 10
     access_mss: int | None = None
@@ -81,6 +81,8 @@ class Supervisor:
         s = self.settings
         self.rules: Sequence[Rule] = read_rules(Path(s.rules)) if s.rules else EVERYTHING
         self.container = Container(s.name, s.access)
+        self.access = Tcp(s.access_cc or best_congestion_control(), s.initial_window, s.access_mss)
+        self.core = Tcp(s.core_cc, s.initial_window, s.core_mss)
         self.haproxy = Haproxy(self.directory, http=s.http, splice=s.splice, threads=s.threads)
         self.remove_leftovers()
         self.haproxy.write()
@@ -111,9 +113,8 @@ class Supervisor:
     def build(self) -> None:
         """Container, programs, HAProxy, in this order: the ports come last."""
         s = self.settings
-        access, core = Tcp(s.access_cc, s.initial_window, s.access_mss), Tcp(s.core_cc, s.initial_window, s.core_mss)
         mtu = int(self.container.link(s.access)["mtu"])
-        self.container.build(mtu, access, core)
+        self.container.build(mtu, self.access, self.core)
         self.record()
         veths = [socket.if_nametoindex(v) for v in self.container.veths]
         ports = Ports(socket.if_nametoindex(s.access), socket.if_nametoindex(s.core), *veths)
@@ -236,8 +237,8 @@ class Supervisor:
             "state": "open" if self.datapath.open else "closed",
             "mode": "http" if s.http else "tcp",
             "splice": s.splice,
-            "access_tcp": asdict(Tcp(s.access_cc, s.initial_window, s.access_mss)),
-            "core_tcp": asdict(Tcp(s.core_cc, s.initial_window, s.core_mss)),
+            "access_tcp": asdict(self.access),
+            "core_tcp": asdict(self.core),
             "namespace": self.container.namespace,
             "flows": self.datapath.count(),
             "most_flows": s.max_flows,
