@@ -17,6 +17,9 @@ use smartwire_io::sys::Wake;
 use smartwire_io::{sys, IoError};
 
 const BEAT: Duration = Duration::from_millis(5);
+/// While every thread sleeps and promised to for longer than this, beating so often is enough: no frames come, and the
+/// programs count the time only while some do.
+const IDLE_BEAT: Duration = Duration::from_millis(10);
 /// After this much silence the I/O thread beats by itself (the wire opens after 25 ms).
 const LATE_NS: u64 = 15_000_000;
 /// How long a turn may take.
@@ -100,7 +103,7 @@ impl Pulse {
                     mine.stalls.fetch_add(u64::from(now - before > STALL_NS), Ordering::Relaxed);
                     before = now;
                     mine.turn(now, &mut late);
-                    thread::sleep(BEAT);
+                    thread::sleep(if mine.all_sleep(now) { IDLE_BEAT } else { BEAT });
                 }
             })
             .map_err(|e| IoError::os("start a thread", e))?;
@@ -179,6 +182,12 @@ fn may_starve(watched_ns: u64, used_ns: u64) -> bool {
 }
 
 impl Shared {
+    /// Every thread has said that it will sleep for longer than an idle beat.
+    fn all_sleep(&self, now_ns: u64) -> bool {
+        let until = now_ns + IDLE_BEAT.as_nanos() as u64 + PATIENCE_NS;
+        self.promises.iter().all(|p| p.load(Ordering::Acquire) > until)
+    }
+
     fn turn(&self, now_ns: u64, late: &mut Option<Late>) {
         let index = self.promises.iter().position(|p| now_ns > p.load(Ordering::Acquire));
         let excused = index.is_none_or(|index| self.starves(index, now_ns, late));

@@ -22,7 +22,7 @@ use crate::seat::Seat;
 /// Frames per turn.
 pub(crate) const BATCH: usize = 128;
 /// Longest sleep.
-pub(crate) const NAP_NS: u64 = 20_000_000;
+pub(crate) const NAP_NS: u64 = 50_000_000;
 /// Longest sleep while the kernel has no room for what waits to be sent.
 const RETRY_NS: u64 = 200_000;
 /// How long leaving waits for frames that are still on their way in or out.

@@ -10,7 +10,7 @@ use super::bpf::{self, MapKind};
 use super::layout::GLIMPSE;
 use super::SteerError;
 
-/// Bytes of the ring, a power of two: what comes between two looks, 20 ms apart.
+/// Bytes of the ring, a power of two: what comes between two looks, 50 ms apart.
 const SIZE: usize = 1 << 20;
 /// The consumer's and the producer's index have a page each.
 const PAGE: usize = 4096;
