@@ -80,7 +80,7 @@ fn on_real_traces_the_queue_is_a_fifth_of_cubics_and_goodput_keeps_up() {
     // The Verizon trace has gaps of 0.2 s; on the others outages last for seconds, and the delay is judged by CUBIC's and
     // the proxy's alone. Shares are of CUBIC's goodput.
     for (name, offset, limit_ms, share) in
-        [("verizon", 1, 165.0, 0.97), ("verizon", 2, 165.0, 0.97), ("att", 1, f64::MAX, 0.97), ("tmo", 1, f64::MAX, 0.85)]
+        [("verizon", 1, 165.0, 0.97), ("verizon", 2, 165.0, 0.97), ("att", 1, f64::MAX, 0.97), ("tmo", 1, f64::MAX, 0.92)]
     {
         let Some((down, up, _)) = link(name, offset, None, None) else {
             println!("{name} is not here: skipped");
@@ -202,15 +202,15 @@ fn other_traffic_of_the_subscriber_starves_no_download() {
     }
     for (n, start) in [(1, 5), (1, 0), (3, 5)] {
         // Without a budget the download is there first with a full queue, and keeps three quarters of the link against
-        // one newcomer. Who wins how much of a drop-tail queue is a matter of single packets: 0.85 to 1.5 were seen.
+        // one newcomer.
         let case = scenes::foreign_tcp(n, start, 100 * MS);
-        keeps_its_share(&format!("{n} TCP flows from {start} s"), &case, 8 * SEC, 40 * SEC, 0.85);
+        keeps_its_share(&format!("{n} TCP flows from {start} s"), &case, 8 * SEC, 40 * SEC, 0.9);
     }
 }
 
 /// Nobody tells of the other flow: a delay that does not shrink gives it away, later and not as surely.
 #[test]
-fn other_traffic_that_nobody_tells_of_leaves_a_download_a_fifth_of_its_goodput() {
+fn other_traffic_that_nobody_tells_of_leaves_a_download_most_of_its_goodput() {
     let case = scenes::foreign_tcp(1, 5, 0);
     let smart = run(&case);
     let mut other = case.clone();
@@ -218,7 +218,7 @@ fn other_traffic_that_nobody_tells_of_leaves_a_download_a_fifth_of_its_goodput()
     let share = goodput(&smart, 0, 8 * SEC, 40 * SEC) / goodput(&run(&other), 0, 8 * SEC, 40 * SEC);
     // The engine counts TCP itself and is told of the rest: this is for where nothing of that works.
     let after = percentile(&excess_between(&smart, &idle(&case), 57 * SEC, 60 * SEC), 50.0) / MS;
-    assert!(share >= 0.2 && after <= 100, "{share} of its goodput, {after} ms when it is over");
+    assert!(share >= 0.6 && after <= 100, "{share} of its goodput, {after} ms when it is over");
 }
 
 #[test]

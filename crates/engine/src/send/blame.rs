@@ -14,6 +14,8 @@ use crate::api::Now;
 const PERIOD_SEGMENTS: u32 = 20;
 /// Losses (segments) below which no share is computed.
 const LEAST_LOSSES: u32 = 6;
+/// Standard deviations above the share that is believed.
+const DEVIATIONS: u64 = 3;
 /// Rounds that a rate cap is held at first, and at most.
 const HOLD_FIRST: u32 = 48;
 const HOLD_MOST: u32 = 768;
@@ -77,16 +79,19 @@ impl Blame {
         false
     }
 
-    /// Losses over the last two periods exceed the share that is believed: 5 %, or 2 % where a policer is known.
+    /// Losses over the last two periods exceed the share that is believed: 5 %, or 2 % where a policer is known. More than
+    /// chance makes of that share: by three standard deviations of a Poisson distribution.
     pub fn heavy(&self) -> bool {
         let lost = self.now.lost + self.before.lost;
-        let segs = self.now.lost_segs + self.before.lost_segs;
-        let all = lost + self.now.delivered + self.before.delivered;
-        if self.policer > 0 {
-            segs >= LEAST_LOSSES / 2 && lost * 50 > all
-        } else {
-            segs >= LEAST_LOSSES && lost * 20 > all
+        let segs = u64::from(self.now.lost_segs + self.before.lost_segs);
+        if segs == 0 {
+            return false;
         }
+        // In segments of the mean size of those lost.
+        let all = (lost + self.now.delivered + self.before.delivered) * segs / lost.max(1);
+        let (per_cent, least) = if self.policer > 0 { (2, LEAST_LOSSES / 2) } else { (5, LEAST_LOSSES) };
+        let above = (100 * segs).saturating_sub(per_cent * all);
+        segs >= u64::from(least) && above * above > DEVIATIONS * DEVIATIONS * 100 * per_cent * all
     }
 
     /// The window is cut for heavy losses. `queued`: the round trip had grown, so something did queue. `rate`: highest

@@ -6,11 +6,12 @@
 //!
 //! The rule starves whoever waits behind something that it does not control, since a delay that does not shrink with the
 //! budget makes it smaller each round. Therefore the way back is measured apart and covered in full ([`Meter::up`]);
-//! dips tell a longer path from a queue ([`Dip`]); and where others fill the queue, the budget gives way ([`Mode::Compete`]).
+//! dips tell a longer path from a queue ([`Dip`]); and where others fill the queue, the budget follows what they have in it, or gives way if nobody tells how much that is
+//! ([`Mode::Compete`]).
 
 use super::dip::{Dip, Found, OVER};
 use super::foreign::Foreign;
-use super::meter::Meter;
+use super::meter::{mark, Meter};
 use super::oneway::Split;
 use super::pace::{Pace, Pacer};
 use super::Mode;
@@ -31,6 +32,11 @@ const NEAR_NS: u64 = 4 * MS;
 const PEAK_NS: u64 = 500 * MS;
 /// A way back that is longer by more than this is long, ns.
 const LATE_NS: u64 = 100 * MS;
+/// Of the time lost in outages the queue grows by one part of so many, and by so many targets at most.
+const OUTAGES_PART: u64 = 24;
+const OUTAGES_MOST: u64 = 3;
+/// A rate that fills less than this in a round trip is too low for a dip to show anything, bytes.
+const DIP_LEAST: u64 = 16 * 1448;
 /// Most that may leave beyond a round trip's worth where nothing waits, in targets.
 const RISE: u64 = 3;
 /// A dip is made when the round trip has not been near its least for so long, ns.
@@ -47,6 +53,14 @@ const OTHERS_NS: u64 = 100 * MS;
 /// Others who send less than this do not fill a queue, bytes per second; nor does a phone that sends less than that.
 const OTHERS_LEAST: u64 = 12_500;
 const UPLINK_LEAST: u64 = 50_000;
+/// In flight for each byte that others have in flight while they compete, 1/256: as in drop-tail queues, where who came
+/// first keeps most of the link for long. It tends to the fair share, by one part of so many each second.
+const FAIR: u64 = 300;
+const CAME_FIRST: u64 = 640;
+const CAME_LATER: u64 = 115;
+const TENDS_PART: u64 = 64;
+/// Alone with a busy link for so long, it came first, ns.
+const FIRST_NS: u64 = 4_000 * MS;
 /// While others compete and nobody tells when they leave, half of the window is given up for a round trip after this, ns;
 /// then after twice this and so on.
 const PROBE_FIRST_NS: u64 = 2_000 * MS;
@@ -81,6 +95,12 @@ pub struct Control {
     longer: u64,
     longer_times: u32,
     probe: Probe,
+    /// Since when the budget has followed the delivery rate, and since when others have been sending much.
+    alone_since: Now,
+    others_since: Option<Now>,
+    /// Share of in flight beside others, 1/256 of theirs, and when it tended to the fair one last.
+    share: u64,
+    share_at: Now,
 }
 
 /// Finds out whether anybody competes still.
@@ -138,6 +158,10 @@ impl Control {
             longer: 0,
             longer_times: 0,
             probe: Probe { at: now, wait: PROBE_FIRST_NS, stage: Stage::Wait },
+            alone_since: now,
+            others_since: None,
+            share: 0,
+            share_at: now,
         }
     }
 
@@ -173,6 +197,7 @@ impl Control {
             return;
         }
         self.mode = Mode::Track;
+        self.alone_since = now;
         // Since the queue appeared the link has delivered all that it can; before, what was sent.
         self.rate = self.meter.rate(self.meter.busy_for().max(RATE_LEAST_NS));
         self.hold_for(now, self.wanted(set.target_ns), self.meter.least() + set.target_ns);
@@ -200,10 +225,12 @@ impl Control {
         self.look(now, set);
     }
 
-    /// The queue aimed at, ns: short where the rate is steady, longer where it swings.
+    /// The queue aimed at, ns: short where the rate is steady, longer where it swings, and longer by far where the link
+    /// goes out time and again: what waits in it then is there when it comes back.
     fn target(&self, set: &Setting) -> u64 {
         let tenth = set.target_ns / 10;
-        (4 * tenth + 25 * tenth * self.meter.swing() / 256).min(9 * tenth)
+        let swings = (4 * tenth + 25 * tenth * self.meter.swing() / 256).min(9 * tenth);
+        swings + (self.meter.outages() / OUTAGES_PART).min(OUTAGES_MOST * set.target_ns)
     }
 
     fn wanted(&self, ahead: u64) -> u64 {
@@ -225,7 +252,8 @@ impl Control {
             // On a steady link the budget has no reason to shrink at all.
             let shrunk = self.budget < self.undoubted / 4 * 3;
             let doubt = since(self.meter.far_since) || shrunk && since(self.meter.long_since);
-            if !doubt && now.since(self.meter.near_least) <= DIP_EVERY_NS {
+            let due = doubt || now.since(self.meter.near_least) > DIP_EVERY_NS;
+            if !due || bytes_in(self.rate, self.meter.least()) < DIP_LEAST {
                 return;
             }
             self.dip = Dip::first(&self.meter);
@@ -282,14 +310,22 @@ impl Control {
         self.budget = u64::MAX;
         self.probe.stage = Stage::Wait;
         self.probe.at = now.after_ns(self.probe.wait);
+        self.share_at = now;
+        let came = if told { self.others_since.unwrap_or(now) } else { now };
+        if came.since(self.alone_since) > FIRST_NS {
+            self.share = CAME_FIRST;
+        } else if self.share == 0 {
+            self.share = FAIR;
+        }
     }
 
     fn compete(&mut self, now: Now) {
         self.rate = self.meter.rate(self.meter.whole_rtt.max(RATE_NS));
-        self.budget = u64::MAX;
         let alone = if self.told {
+            self.budget = self.beside_others(now);
             !self.others(now, self.rate / 16)
         } else {
+            self.budget = u64::MAX;
             let alone = self.probe.step(now, self.in_flight, &self.meter);
             if let Stage::Halve { budget, .. } | Stage::Look { budget, .. } = self.probe.stage {
                 self.budget = budget;
@@ -298,14 +334,35 @@ impl Control {
         };
         if alone || self.meter.queue() == 0 {
             self.mode = Mode::Track;
+            self.alone_since = now;
             self.meter.forget_doubt(now);
         }
+    }
+
+    /// As much as others have in flight, times the share: where all are in one queue, that is each one's part of the link.
+    fn beside_others(&mut self, now: Now) -> u64 {
+        if now.since(self.share_at) > 1_000 * MS {
+            self.share_at = now;
+            let by = self.share.abs_diff(FAIR) / TENDS_PART;
+            self.share = if self.share > FAIR { self.share - by } else { self.share + by };
+        }
+        let rate = self.foreign.rate(now);
+        if rate < OTHERS_LEAST {
+            return u64::MAX;
+        }
+        let theirs = bytes_in(rate, self.meter.whole_rtt);
+        (theirs * self.share / 256).max(LEAST)
     }
 
     /// Bytes of the subscriber's passed beside the engine.
     pub fn on_foreign(&mut self, now: Now, down: u64, up: u64) {
         self.foreign.add(now, down);
         self.uplink.add(now, up);
+        let theirs = self.foreign.rate(now);
+        mark(&mut self.others_since, now, theirs > OTHERS_LEAST.max(self.rate / 8));
+        if self.mode == Mode::Start && self.share == 0 && theirs > OTHERS_LEAST {
+            self.share = if theirs > 2 * self.rate { CAME_LATER } else { FAIR };
+        }
     }
 
     /// The phone sent so much payload.
@@ -352,9 +409,13 @@ impl Control {
         Ok(tokens.min(room.min(1 << 30) as u32))
     }
 
-    /// True where the subscriber's own queue is so long that a loss is likely to be an overflow.
+    /// True where the subscriber's own queue is so long that a loss is likely to be an overflow. Beside others whose share
+    /// is known it is theirs, and the budget follows them down.
     pub fn link_full(&self, set: &Setting) -> bool {
-        self.mode == Mode::Compete || self.meter.queue() > 2 * set.target_ns
+        match self.mode {
+            Mode::Compete => self.budget == u64::MAX,
+            _ => self.meter.queue() > 2 * self.target(set).max(set.target_ns),
+        }
     }
 }
 

@@ -12,8 +12,8 @@ use crate::api::Now;
 const MS: u64 = 1_000_000;
 /// The first dip keeps 15/16 of what the link holds without a queue.
 const FIRST: u64 = 15;
-/// Bytes in flight in the deepest dip.
-const LEAST: u64 = 2 * 1448;
+/// Bytes in flight in the deepest dip: enough for two flows to be acknowledged without delay.
+const LEAST: u64 = 4 * 1448;
 
 /// What is in flight may be above a budget by this: a packet that was begun, and one that was just acknowledged.
 pub const OVER: u64 = 2 * 1514;
@@ -122,7 +122,7 @@ impl Dip {
     pub fn budget(&self, meter: &Meter, rate: u64, before: u64) -> Option<u64> {
         match *self {
             Dip::None => None,
-            Dip::Rise { .. } => Some(before.max(4 * LEAST)),
+            Dip::Rise { .. } => Some(before.max(2 * LEAST)),
             Dip::Drain { part, .. } | Dip::Hold { part, .. } => Some(budget(part, meter, rate)),
         }
     }

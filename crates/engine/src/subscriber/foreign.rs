@@ -33,12 +33,14 @@ impl Foreign {
         self.bytes += bytes;
         let took = now.since(self.began);
         if took >= PERIOD_NS {
-            self.rate = (u128::from(self.bytes) * 1_000_000_000 / u128::from(took)) as u64;
+            let rate = (u128::from(self.bytes) * 1_000_000_000 / u128::from(took)) as u64;
+            // A rise counts at once, a fall over some periods: a sender that recovers from a loss is not gone.
+            self.rate = if rate > self.rate { self.rate / 2 + rate / 2 } else { self.rate / 4 * 3 + rate / 4 };
             (self.bytes, self.began) = (0, now);
         }
     }
 
-    /// Bytes per second, as of the last period.
+    /// Bytes per second, smoothed over periods.
     pub fn rate(&self, now: Now) -> u64 {
         match self.told {
             Some(told) if now.since(told) <= STALE_NS => self.rate,

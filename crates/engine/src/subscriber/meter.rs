@@ -10,6 +10,10 @@ const SILENCE_NS: u64 = 60 * MS;
 const SILENCE_MOST_NS: u64 = 400 * MS;
 /// What counts of such a silence.
 const SILENCE_COUNTED_NS: u64 = 20 * MS;
+/// A silence longer than a round trip and this is an outage; so much of one counts, and for so long it is remembered, ns.
+const OUTAGE_NS: u64 = 200 * MS;
+const OUTAGE_MOST_NS: u64 = 2_000 * MS;
+const OUTAGE_MEMORY_NS: u64 = 30_000 * MS;
 /// Rates over periods of this length tell how much the link swings, ns.
 const PERIOD_NS: u64 = 100 * MS;
 /// From this much delivery on a rate is known anew, ns.
@@ -46,6 +50,10 @@ pub struct Meter {
     cap_until: Now,
     /// How much the rate changes from one period to the next, 1/256 of the higher, smoothed; the last period's.
     swing: u64,
+    /// Time lost in outages, fading away, ns; the last outage counts when another follows.
+    outages: u64,
+    last_outage: u64,
+    last_outage_at: Now,
     period_rate: u64,
     period_began: Now,
     /// Since when every packet has found a queue, and how many in a row did.
@@ -81,6 +89,9 @@ impl Meter {
             cap: 0,
             cap_until: now,
             swing: 0,
+            outages: 0,
+            last_outage: 0,
+            last_outage_at: now,
             period_rate: 0,
             period_began: now,
             busy_since: now,
@@ -177,7 +188,9 @@ impl Meter {
         let at = Now(now.0 - up).max(self.at);
         let gap = at.since(self.at.max(self.began));
         if gap > SILENCE_NS + self.whole_rtt.min(SILENCE_MOST_NS) {
-            // A radio that slept says nothing about its rate.
+            // A radio that slept says nothing about its rate, nor about its queue.
+            self.outage(gap.saturating_sub(OUTAGE_NS + self.whole_rtt.min(SILENCE_MOST_NS)));
+            self.forget_doubt(now);
             self.delivered.skip(gap - SILENCE_COUNTED_NS);
             self.busy_since = self.busy_since.after_ns(gap - SILENCE_COUNTED_NS);
             (self.hidden, self.cap) = state;
@@ -199,6 +212,20 @@ impl Meter {
         }
     }
 
+    /// Time lost in outages within the last half minute, ns. One alone does not count: that was an accident.
+    pub fn outages(&self) -> u64 {
+        self.outages
+    }
+
+    fn outage(&mut self, ns: u64) {
+        if ns > 0 {
+            let repeated = self.at.since(self.last_outage_at) < OUTAGE_MEMORY_NS;
+            self.outages += if repeated { self.last_outage } else { 0 };
+            self.last_outage = ns.min(OUTAGE_MOST_NS);
+            self.last_outage_at = self.at.after_ns(ns);
+        }
+    }
+
     /// How much the rate swings within a tenth of a second, 1/256.
     pub fn swing(&self) -> u64 {
         self.swing
@@ -209,7 +236,9 @@ impl Meter {
         if at.since(self.period_began) < period {
             return;
         }
-        let whole = at.since(self.period_began) < 2 * period;
+        let took = at.since(self.period_began);
+        let whole = took < 2 * period;
+        self.outages -= self.outages / 1_000 * (took / MS).min(1_000) / (OUTAGE_MEMORY_NS / MS) * 1_000;
         self.period_began = at;
         let before = std::mem::replace(&mut self.period_rate, self.delivered.rate(at, period));
         let high = before.max(self.period_rate);
@@ -223,10 +252,9 @@ impl Meter {
         self.rtt = rtt;
         self.least = self.least.min(rtt);
         let queue = self.queue();
-        if queue < self.least / 16 + 4 * MS {
-            self.near_least = now;
-        }
         if queue < BUSY_NS + self.least / 32 {
+            // Near enough: what jitters by so much has no queue that a dip could show.
+            self.near_least = now;
             self.busy = 0;
         } else {
             if self.busy == 0 {
@@ -250,6 +278,6 @@ impl Meter {
 }
 
 /// Notes since when something is so.
-fn mark(since: &mut Option<Now>, now: Now, so: bool) {
+pub(super) fn mark(since: &mut Option<Now>, now: Now, so: bool) {
     *since = if so { since.or(Some(now)) } else { None };
 }

@@ -61,7 +61,7 @@ pub enum Mode {
     Start,
     /// The budget follows the delivery rate.
     Track,
-    /// Others fill the queue: the flows' own windows govern, so that they keep their share.
+    /// Others fill the queue: the budget is a share of what they have in it, or the flows' own windows govern.
     Compete,
 }
 
