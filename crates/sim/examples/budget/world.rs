@@ -696,6 +696,7 @@ impl Flow {
                 payload_off: 66,
                 len,
                 held: 2048,
+                l4: 34,
                 fin: false,
                 whole: true,
             };
