@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import subprocess
+import sys
 import threading
 
 import pytest
@@ -195,6 +196,53 @@ def test_run_ticks_until_it_is_told_to_stop(tmp_path, source):
     made.run(stop, lambda c: (seen.append(1), len(seen) >= 3 and stop.set()))
     made.close()
     assert len(seen) == 3
+
+
+def test_a_bug_costs_a_tick_and_is_said(tmp_path, source):
+    stop, said = threading.Event(), []
+
+    class Quick(FakeClock):
+        def wall(self):
+            self.pass_(9.999)
+            return super().wall()
+
+    def then(collector):
+        if len(said) < 3:
+            raise KeyError("a bug")
+        stop.set()
+
+    made = Collector(tmp_path / "counters.db", [source], clock=Quick(), say=said.append)
+    made.wait_s = lambda: 0.001
+    made.run(stop, then)
+    made.close()
+    assert all("internal error: KeyError" in sentence for sentence in said)
+
+
+FEEDER = """
+import sys
+from pathlib import Path
+from smartwire.counters.store import Reading, Store
+store = Store(Path(sys.argv[1]))
+paths = [f"wire/w/port/access/m{k}" for k in range(500)]
+for tick in range(1, 10**6):
+    store.append(store.newest + 10 if store.newest else 1764028800, [Reading("wire/w", "e", paths, [tick] * 500)])
+    print(store.newest, flush=True)
+"""
+
+
+def test_a_collector_that_is_killed_leaves_a_whole_database_without_half_a_tick(tmp_path):
+    path = tmp_path / "counters.db"
+    last = 0
+    for _ in range(3):
+        with subprocess.Popen([sys.executable, "-c", FEEDER, path], stdout=subprocess.PIPE, text=True) as feeder:
+            for _ in range(60):
+                last = int(feeder.stdout.readline())
+            feeder.kill()
+        db = sqlite3.connect(path)
+        assert db.execute("pragma integrity_check").fetchone() == ("ok",)
+        assert db.execute("select max(ts) from tick").fetchone()[0] >= last
+        assert db.execute("select distinct n from (select count(*) n from raw group by ts)").fetchall() == [(500,)]
+        db.close()
 
 
 def test_wires_are_read_from_their_stats_pages(page_wire, tmp_path, clock):

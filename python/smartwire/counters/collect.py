@@ -108,10 +108,13 @@ class Collector:
         return step - self.clock.wall() % step
 
     def run(self, stop: threading.Event, then: Callable[[Collector], None] = lambda collector: None) -> None:
-        """Ticks until told to stop; `then` is called after each tick."""
+        """Ticks until told to stop; `then` is called after each tick. A bug costs a tick, and is said."""
         while not stop.wait(self.wait_s()):
-            if self.tick():
-                then(self)
+            try:
+                if self.tick():
+                    then(self)
+            except Exception as e:
+                self.say(f"internal error: {type(e).__name__}: {e}. Please report it; collecting goes on.")
 
     def tick(self) -> bool:
         """Reads all sources and records them; False where that was done at this time already. Raises nothing."""
