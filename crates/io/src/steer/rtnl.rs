@@ -2,12 +2,11 @@
 //!
 //! Attached this way a program stays when the process that attached it ends.
 
-use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd};
 
 use super::SteerError;
+use crate::netlink::{self, attributes, ifinfo, put, text, word, ACK, IFINFOMSG, REQUEST, RTM_GETLINK};
 
-const RTM_GETLINK: u16 = 18;
 const RTM_SETLINK: u16 = 19;
 const RTM_NEWQDISC: u16 = 36;
 const RTM_DELQDISC: u16 = 37;
@@ -15,20 +14,12 @@ const RTM_NEWTFILTER: u16 = 44;
 const RTM_DELTFILTER: u16 = 45;
 const RTM_GETTFILTER: u16 = 46;
 
-const REQUEST: u16 = 1;
-const ACK: u16 = 4;
 const DUMP: u16 = 0x300;
 const EXCLUSIVE: u16 = 0x200;
 const CREATE: u16 = 0x400;
 const NESTED: u16 = 0x8000;
 
-const MSG_ERROR: u16 = 2;
-const MSG_DONE: u16 = 3;
-const HEADER: usize = 16;
-const IFINFOMSG: usize = 16;
 const TCMSG: usize = 20;
-const NETLINK_CAP_ACK: i32 = 10;
-const NETLINK_EXT_ACK: i32 = 11;
 
 const IFLA_XDP: u16 = 43;
 const IFLA_XDP_FD: u16 = 1;
@@ -233,106 +224,12 @@ fn our_filter(place: Place, ifindex: u32) -> Vec<u8> {
     tcmsg(ifindex, place.handle, INGRESS, place.pref << 16 | all)
 }
 
-fn ifinfo(ifindex: u32) -> Vec<u8> {
-    let mut b = vec![0u8; IFINFOMSG];
-    b[4..8].copy_from_slice(&ifindex.to_ne_bytes());
-    b
-}
-
 fn tcmsg(ifindex: u32, handle: u32, parent: u32, info: u32) -> Vec<u8> {
     [0, ifindex, handle, parent, info].into_iter().flat_map(u32::to_ne_bytes).collect()
 }
 
-/// Appends one attribute.
-fn put(out: &mut Vec<u8>, kind: u16, value: &[u8]) {
-    out.extend(((value.len() + 4) as u16).to_ne_bytes());
-    out.extend(kind.to_ne_bytes());
-    out.extend(value);
-    out.resize(out.len().next_multiple_of(4), 0);
-}
-
-fn word(value: &[u8]) -> Option<u32> {
-    Some(u32::from_ne_bytes(value.get(..4)?.try_into().ok()?))
-}
-
-fn text(value: &[u8]) -> String {
-    String::from_utf8_lossy(value.split(|&b| b == 0).next().unwrap_or(&[])).into_owned()
-}
-
-/// The attributes in `bytes`: (type, value), ending at the first that makes no sense.
-fn attributes(mut bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
-    std::iter::from_fn(move || {
-        let len = usize::from(u16::from_ne_bytes([*bytes.first()?, *bytes.get(1)?]));
-        let kind = u16::from_ne_bytes([*bytes.get(2)?, *bytes.get(3)?]) & 0x3fff;
-        let value = bytes.get(4..len)?;
-        bytes = bytes.get(len.next_multiple_of(4)..).unwrap_or(&[]);
-        Some((kind, value))
-    })
-}
-
-/// Sends one request and returns the bodies of all replies, in the network namespace of the calling thread.
+/// Sends one request and returns the bodies of all replies.
 fn ask(doing: &str, kind: u16, flags: u16, body: &[u8]) -> Result<Vec<Vec<u8>>, SteerError> {
-    let os = |e| SteerError::kernel(doing, e);
-    let fd = open().map_err(os)?;
-    let mut message = Vec::with_capacity(HEADER + body.len());
-    message.extend(((HEADER + body.len()) as u32).to_ne_bytes());
-    message.extend(kind.to_ne_bytes());
-    message.extend(flags.to_ne_bytes());
-    message.extend([0; 8]);
-    message.extend(body);
-    // SAFETY: `message` is readable for its length.
-    if unsafe { libc::send(fd.as_raw_fd(), message.as_ptr().cast(), message.len(), 0) } < 0 {
-        return Err(os(io::Error::last_os_error()));
-    }
-    let mut replies = Vec::new();
-    let mut buf = vec![0u8; 64 * 1024];
-    loop {
-        // SAFETY: `buf` is writable for its length.
-        let got = unsafe { libc::recv(fd.as_raw_fd(), buf.as_mut_ptr().cast(), buf.len(), 0) };
-        if got < 0 {
-            return Err(os(io::Error::last_os_error()));
-        }
-        let mut rest = &buf[..got as usize];
-        while rest.len() >= HEADER {
-            let len = (word(rest).unwrap_or(0) as usize).clamp(HEADER, rest.len());
-            let (kind, flags) = (u16::from_ne_bytes([rest[4], rest[5]]), u16::from_ne_bytes([rest[6], rest[7]]));
-            let body = &rest[HEADER..len];
-            match kind {
-                MSG_DONE => return Ok(replies),
-                MSG_ERROR => return finish(doing, body, replies),
-                _ => replies.push(body.to_vec()),
-            }
-            if flags & 2 == 0 && message[6] & ACK as u8 == 0 {
-                return Ok(replies); // one answer, not in several parts
-            }
-            rest = rest.get(len.next_multiple_of(4)..).unwrap_or(&[]);
-        }
-    }
-}
-
-/// An acknowledgement, or the kernel's error with its own words.
-fn finish(doing: &str, body: &[u8], replies: Vec<Vec<u8>>) -> Result<Vec<Vec<u8>>, SteerError> {
-    let code = word(body).unwrap_or(0) as i32;
-    if code == 0 {
-        return Ok(replies);
-    }
-    // The error, the header of the request, then attributes of which the first kind is text.
-    let said = attributes(body.get(4 + HEADER..).unwrap_or(&[])).find(|(kind, _)| *kind == 1);
-    let detail = said.map_or(String::new(), |(_, value)| text(value));
-    Err(SteerError::Kernel { step: doing.to_owned(), source: io::Error::from_raw_os_error(-code), detail })
-}
-
-fn open() -> io::Result<OwnedFd> {
-    // SAFETY: socket takes no pointers.
-    let fd = unsafe { libc::socket(libc::AF_NETLINK, libc::SOCK_RAW | libc::SOCK_CLOEXEC, libc::NETLINK_ROUTE) };
-    if fd < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: the kernel has just made this descriptor for us.
-    let fd = unsafe { OwnedFd::from_raw_fd(fd) };
-    // Without these the errors are only numbers.
-    for option in [NETLINK_CAP_ACK, NETLINK_EXT_ACK] {
-        let _ = crate::sys::set_option(fd.as_raw_fd(), libc::SOL_NETLINK, option, &1i32);
-    }
-    Ok(fd)
+    let refused = |e: netlink::Refusal| SteerError::Kernel { step: doing.to_owned(), source: e.source, detail: e.detail };
+    netlink::ask(kind, flags, body).map_err(refused)
 }
