@@ -244,7 +244,7 @@ def run(session: Any, line: str) -> dict[str, Any]:
     session.need(found.permission, found.name)
     arguments = found.bind(rest)
     if found.permission != "view":
-        session.engine.audit.write("command", *session.who, text=line)
+        session.engine.note("command", *session.who, text=line)
     answer = found.function(session, **arguments)
     return {"text": answer.text, "data": answer.data}
 

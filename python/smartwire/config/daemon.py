@@ -179,6 +179,8 @@ def serve() -> None:
         engine = build([WirePlane(state() / "logs"), collector, north], state())
         try:
             asyncio.run(main())
+        except OSError as e:
+            raise Error(f"smartwired cannot go on ({e}); its wires do.") from None
         finally:
             collector.close()
             north.close()

@@ -130,7 +130,7 @@ class Engine:
             self._become(found)
             self.shared = Candidate(found.config)
         for sentence in self.store.damage:
-            self.audit.write("damage", DAEMON, "", text=sentence)
+            self.note("damage", DAEMON, "", text=sentence)
             self.tell(sentence)
         if fresh:
             self.store.prepare(found, dict(self.setup.lists))
@@ -314,10 +314,7 @@ class Engine:
         """What is said, and logged, about a commit that failed."""
         rest = "; ".join(back) if back else "all is as it was"
         sentence = f"commit failed: {what}; {rest}."
-        try:
-            self.audit.write("failed", about.user, about.source, revision=about.number, text=sentence)
-        except OSError:
-            self.tell("The audit log cannot be written.")
+        self.note("failed", about.user, about.source, revision=about.number, text=sentence)
         return sentence
 
     def _forget(self, revision: Revision) -> None:
@@ -401,6 +398,13 @@ class Engine:
         """``show | compare`` with what changed in the contents of prefix lists."""
         return compare(old.config, new.config) + lists_differ(old_setup.lists, new_setup.lists)
 
+    def note(self, event: str, user: str, source: str, **facts: Any) -> None:
+        """Writes to the audit log what is done all the same if that fails: nobody is locked out by a full disk."""
+        try:
+            self.audit.write(event, user, source, **facts)
+        except OSError as e:
+            self.tell(f"The audit log cannot be written ({e.strerror}): {event} by {user or 'nobody'}.")
+
     def users(self) -> list[dict[str, Any]]:
         """Who is logged in, and who edits how."""
         with self.lock:
@@ -415,7 +419,7 @@ class Engine:
         from smartwire.config.session import Session
 
         rights_of(self.running.config.active(), user)
-        self.audit.write("login", user, source)
+        self.note("login", user, source)
         session = Session(self, Who(user, source))
         with self.lock:
             self.sessions.append(session)
@@ -430,7 +434,7 @@ class Engine:
         try:
             self.passwords.verify(self.running.config.active(), user, password)
         except Error as e:
-            self.audit.write("login refused", user, source, text=str(e))
+            self.note("login refused", user, source, text=str(e))
             raise
         return self.session(user, source)
 

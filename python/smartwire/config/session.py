@@ -103,7 +103,7 @@ class Session:
         with self.engine.lock:
             if self in self.engine.sessions:
                 self.engine.sessions.remove(self)
-        self.engine.audit.write("logout", *self.who, text=why)
+        self.engine.note("logout", *self.who, text=why)
 
     def about(self) -> dict[str, Any]:
         """Who this is, for ``show system users`` and ``status``."""

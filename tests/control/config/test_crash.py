@@ -222,3 +222,19 @@ def test_killed_at_any_call_of_a_first_start_the_next_one_starts():
         box = Box(Path("/state"), disk.revived())
         box.commit("set system location x")
         assert box.engine.store.damage == []
+
+
+def test_a_full_disk_locks_nobody_out(monkeypatch):
+    stage = Stage()
+
+    def full(path, content):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(stage.disk, "write", full)
+    session = stage.box.root("private")
+    assert "north" in session.show()
+    assert "The audit log cannot be written (No space left on device): login by root." in stage.box.told
+    session.set("system location x")
+    with pytest.raises(CommitFailed, match="the disk does not take it"):
+        session.commit()
+    session.close()
