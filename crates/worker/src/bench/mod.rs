@@ -309,6 +309,7 @@ impl Bench {
             return Err(IoError::new(format!("{behind} connections did not get all of their data.")));
         }
         let stats = self.engine.stats();
+        self.report.most_late = self.traffic.most_late;
         self.report.retransmitted = stats.retransmitted;
         self.report.probes = stats.probes;
         self.report.generator(self.spent);

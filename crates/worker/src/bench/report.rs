@@ -67,6 +67,8 @@ pub struct Report {
     pub acknowledged: u64,
     /// Of these, before the client had acknowledged them.
     pub early: u64,
+    /// The most that a client acknowledged and its server had not been told of by then, bytes.
+    pub most_late: u32,
     /// Of the headers of all frames that left, with their times: two engines that do the same have the same.
     pub digest: u64,
 }

@@ -57,6 +57,8 @@ pub(super) struct Traffic {
     seed: u64,
     /// Clients acknowledge every segment, not every second one.
     pub eager: bool,
+    /// The most that a client acknowledged and its server had not been told of, bytes.
+    pub most_late: u32,
 }
 
 impl Traffic {
@@ -76,6 +78,7 @@ impl Traffic {
             payload: std::array::from_fn(|i| (i * 31 + 7) as u8),
             seed,
             eager: false,
+            most_late: 0,
         }
     }
 
@@ -142,6 +145,9 @@ impl Traffic {
         let f = flows.at(a.flow);
         if before(f.acked, a.ack) {
             f.acked = a.ack;
+            if before(f.una, a.ack) {
+                self.most_late = self.most_late.max(a.ack.wrapping_sub(f.una));
+            }
         }
         let mut options = OptionBytes::new().timestamps(a.ts.0, a.ts.1);
         let ranges = a.beyond.iter().take_while(|r| **r != (0, 0)).count();
