@@ -36,9 +36,8 @@ X733 = {
 def wire(name="w", fresh=True, values=None, why="", **grown) -> WireFacts:
     grown = {k.replace("__", ".").replace("_w_", "-"): v for k, v in grown.items()}
     page = {"frames_kept": 0, "frames_keepable": 100, "flows": 7} | (values or {})
-    return WireFacts(
-        name, fresh, why, page if fresh else {}, {"frames_in": 1} | grown if fresh else {}, {0: "eth1", 1: "eth2"}
-    )
+    seen = {"values": page, "grown": {"frames_in": 1} | grown} if fresh else {}
+    return WireFacts(name, fresh, why, interfaces={0: "eth1", 1: "eth2"}, **seen)
 
 
 GOOD = Facts(0.0, 0.0, 10.0, (wire(optimized=100),), (ProxyFacts("p", True),), 0.5)
@@ -300,6 +299,39 @@ def test_a_wire_that_hangs_raises_its_heartbeat_and_a_new_process_clears_it(watc
     assert "7 s ago" in watched.told[0].text
     watched(8)
     assert [c.raised for c in watched.told] == [True, False]
+
+
+def test_a_wire_that_starts_raises_nothing_unless_it_never_writes_a_page(watched, page_wire):
+    (page_wire.directory / "stats").unlink()
+    info = json.loads((page_wire.directory / "wire.json").read_text())
+    (page_wire.directory / "wire.json").write_text(json.dumps(info | {"started": watched.clock.wall()}))
+
+    def look(ticks: int) -> list[str]:
+        for _ in range(ticks):
+            watched.clock.pass_(10)
+            watched.collector.tick()
+            watched.watcher(watched.collector)
+        return [change.alarm.name for change in watched.told]
+
+    assert look(2) == []
+    assert look(2) == ["heartbeat-lost"]
+
+
+def test_the_bypass_is_the_order_that_the_command_gives(page_wire):
+    from smartwire.alarms.watch import bypass_wire
+    from smartwire.wire.control import Server
+
+    orders = []
+
+    def bypass(request):
+        yield from ()
+        orders.append(request)
+        return {"flows": 0, "handed_back": 0, "reset": 0, "seconds": 0.0}
+
+    server = Server(page_wire.directory / "control.sock", {"bypass": bypass})
+    bypass_wire("w")
+    server.close()
+    assert [(o["do"], o["target"], o["limit_s"] > 0) for o in orders] == [("bypass", {"kind": "wire"}, True)]
 
 
 def test_a_restart_of_the_wire_raises_nothing(watched, page_wire):

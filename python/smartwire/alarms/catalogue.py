@@ -117,7 +117,9 @@ def heartbeat_lost(facts: Facts, settings: Settings) -> Iterable[Finding]:
     """Of each wire."""
     for wire in facts.wires:
         opened = wire.grown.get("opened", 0) or wire.grown.get("wire_opened", 0)
-        if not wire.fresh:
+        if wire.starting:
+            yield Finding(object_of(wire), HOLD, f"Wire {wire.name} starts.")
+        elif not wire.fresh:
             yield Finding(object_of(wire), RAISE, f"Wire {wire.name}: {wire.why}.")
         elif opened:
             text = f"Wire {wire.name} was so late that the copper wire opened {opened} times."
@@ -168,7 +170,7 @@ def reset_rate(facts: Facts, settings: Settings) -> Iterable[Finding]:
     raised="the HAProxy of a proxy is not running, does not answer, or its supervisor died",
     cleared="it has served again for 30 s",
     remedy="New connections pass the proxy by: `smartwire proxy logs` says why; `smartwire proxy up` starts it.",
-    clear_after_s=30.0,
+    raise_after_s=10.0, clear_after_s=30.0,
 )  # fmt: skip
 def haproxy_down(facts: Facts, settings: Settings) -> Iterable[Finding]:
     """Of each proxy."""

@@ -20,6 +20,7 @@ class WireFacts:
         name: of the wire.
         fresh: its process writes its numbers: it lives, and does not hang.
         why: where it is not fresh, what is wrong, in words.
+        starting: it is not fresh yet, rightly: it was started a moment ago.
         values: of its stats page, by the page's names.
         grown: by how much each grew since the look before; empty after a start, a restart or a silence.
         interfaces: the port's interface, by its number.
@@ -28,6 +29,7 @@ class WireFacts:
     name: str
     fresh: bool = True
     why: str = ""
+    starting: bool = False
     values: Mapping[str, int] = field(default_factory=dict)
     grown: Mapping[str, int] = field(default_factory=dict)
     interfaces: Mapping[int, str] = field(default_factory=dict)
@@ -66,37 +68,42 @@ class Facts:
     rolled_back: str | None = None
 
 
+STARTING_S = 30.0
+"""So long a wire may take to open its ports and write its first page."""
+
+
 class WireLook:
     """Makes facts of wires out of what is seen at each look."""
 
     def __init__(self) -> None:
         self.before: dict[str, WireView] = {}
 
-    def __call__(self, views: Iterable[WireView], dead: Iterable[str] = ()) -> tuple[WireFacts, ...]:
-        """The facts of running wires, and of those that died without leaving."""
+    def __call__(self, views: Iterable[WireView], dead: Iterable[str], unix_s: float) -> tuple[WireFacts, ...]:
+        """The facts of running wires, and of those that died without leaving, at that time."""
         found = []
         now: dict[str, WireView] = {}
         for view in views:
             now[view.name] = view
-            found.append(wire_facts(view, self.before.get(view.name)))
+            found.append(wire_facts(view, self.before.get(view.name), unix_s))
         self.before = now
         found += [WireFacts(name, False, "its process died; the copper wire forwards") for name in dead]
         return tuple(found)
 
 
-def wire_facts(view: WireView, before: WireView | None) -> WireFacts:
+def wire_facts(view: WireView, before: WireView | None, unix_s: float) -> WireFacts:
     """The facts of one running wire."""
+    if view.age_s is None:
+        started = view.info.get("started")
+        young = isinstance(started, int | float) and abs(unix_s - started) < STARTING_S
+        return WireFacts(view.name, False, "its process writes no counters; the copper wire forwards", young)
     if not view.fresh:
-        since = (
-            "its process starts or hangs"
-            if view.age_s is None
-            else f"its process was last heard {view.age_s:.0f} s ago"
-        )
-        return WireFacts(view.name, False, f"{since}; the copper wire forwards")
+        heard = f"its process was last heard {view.age_s:.0f} s ago"
+        return WireFacts(view.name, False, f"{heard}; the copper wire forwards")
     grown: dict[str, int] = {}
     if before and before.fresh and before.epoch == view.epoch:
         grown = {name: max(0, value - before.values.get(name, 0)) for name, value in view.values.items()}
-    return WireFacts(view.name, True, "", view.values, grown, {n: view.interface(n) for n in ports(view.values)})
+    interfaces = {n: view.interface(n) for n in ports(view.values)}
+    return WireFacts(view.name, values=view.values, grown=grown, interfaces=interfaces)
 
 
 def ports(values: Mapping[str, int]) -> list[int]:

@@ -93,7 +93,7 @@ class Watcher:
             now,
             steady,
             seconds,
-            self.look(self.wires.views, dead_wires()),
+            self.look(self.wires.views, dead_wires(), now),
             proxy_facts(self.proxies.views),
             disk_share_free(collector.path.parent),
             collector.health,
