@@ -9,6 +9,7 @@ from typing import Any
 
 from smartwire.config.commands import Address, Answer, FileName, Number, Port, Seconds, UserName, WireName, command
 from smartwire.config.policy import Flow, decide
+from smartwire.proxy import registry as proxies
 from smartwire.wire import control, registry
 
 HIDDEN = "(hidden)"
@@ -38,7 +39,7 @@ def show_wires(session: Any, *, wire: WireName = "") -> Answer:
     wire: only this one.
     """
     configured = session.engine.setup.config.get(("wires",), {})
-    there = {r.name: r for r in registry.running()}
+    there = {r.name: r for r in (*proxies.running(), *registry.running())}
     wrong = [d for plane in session.engine.planes for d in plane.differences(session.engine.setup)]
     rows = []
     for name in dict.fromkeys((*configured, *there)):
@@ -50,7 +51,7 @@ def show_wires(session: Any, *, wire: WireName = "") -> Answer:
         core = found.info.get("core") if found else pair[1].get("core")
         state = "running" if found else "stopped"
         mode = configured[name].get("mode", "optimize") if name in configured else "by hand"
-        rows.append((name, access, core, mode, state, found.info.get("io", "") if found else ""))
+        rows.append((name, access, core, mode, state, found.info.get("io", "HAProxy") if found else ""))
     text = table(("Wire", "Access", "Core", "Mode", "State", "I/O"), rows) if rows else "No wires.\n"
     text += "".join(f"note: {sentence}\n" for sentence in wrong)
     keys = ("wire", "access", "core", "mode", "state", "io")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -69,7 +70,8 @@ class Appliance:
 
     def wire(self, name: str) -> dict:
         try:
-            return json.loads((self.directory / "run" / name / "wire.json").read_text())
+            file = "proxy.json" if name.startswith("proxy@") else "wire.json"
+            return json.loads((self.directory / "run" / name / file).read_text())
         except (OSError, ValueError):
             return {}
 
@@ -77,7 +79,7 @@ class Appliance:
         if self.daemon:
             self.daemon.kill()
             self.daemon.wait()
-        for name in ("north", "south"):
+        for name in ("north", "south", "proxy@north"):
             with contextlib.suppress(KeyError, ProcessLookupError):
                 os.kill(self.wire(name)["pid"], signal.SIGKILL)
         subprocess.run(["ip", "netns", "del", self.space], check=False, capture_output=True)
@@ -148,6 +150,31 @@ def test_an_appliance_from_its_first_wire_to_its_last(appliance):
     appliance.daemon.terminate()
     assert appliance.daemon.wait(PATIENCE_S) == 0
     assert "were not a wire" in appliance.smartwire("unwire", "e1", "e2").stdout
+
+
+def test_a_wire_becomes_a_proxy_and_a_wire_again(appliance):
+    if shutil.which("haproxy", path=f"{os.environ['PATH']}:/usr/sbin") is None:
+        pytest.skip("haproxy is not installed")
+    appliance.start()
+    with appliance.session() as session:
+        session.configure("private")
+        session.load("set", "set wires north pair e1 core e2\nset wires north mode proxy\n"
+                            "set policies web match core-port 80\nset policies web engine proxy\n"
+                            "set proxy access-congestion-control cubic")  # fmt: skip
+        assert session.commit().done == ["the proxy of wire north was started."]
+        before = appliance.wire("proxy@north")["pid"]
+        assert "belongs to wire north" in appliance.smartwire("proxy", "up", "e1", "e2").stderr
+        session.set("policies web match core-port 8080")
+        assert session.commit().done == ["the proxy of wire north has new rules."]
+        assert appliance.wire("proxy@north")["pid"] == before
+        assert json.loads(appliance.smartwire("proxy", "status", "--json").stdout)
+        assert session.run("show wires")["data"]["wires"][0]["state"] == "running"
+        session.delete("wires north mode")
+        done = session.commit().done
+        assert done[0] == "the proxy of wire north was ended."
+        assert done[1].startswith("wire north was started")
+        session.delete("wires")
+        session.commit()
 
 
 def test_at_boot_the_copper_wire_needs_no_configuration(appliance):
