@@ -20,15 +20,15 @@ pub struct Sizing {
 }
 
 impl Sizing {
-    /// The largest rings (64 to 2048 entries) that leave about half of `frames` for holding, with `ports` ports and
+    /// The largest rings (64 to `most` entries, a power of two) that leave about half of `frames` for holding, with `ports` ports and
     /// `queues` receive queues over all of them: a fill ring per queue, and per port a transmit ring and a round of the
     /// engine's own packets.
     ///
     /// # Errors
     /// Too few frames for the smallest rings.
-    pub fn of(frames: u32, ports: u32, queues: u32) -> Result<Sizing, IoError> {
+    pub fn of(frames: u32, ports: u32, queues: u32, most: u32) -> Result<Sizing, IoError> {
         let shares = queues + 2 * ports;
-        let mut ring = 2048;
+        let mut ring = most;
         while ring > 64 && ring * shares > frames / 16 * 10 {
             ring /= 2;
         }
@@ -185,19 +185,19 @@ mod tests {
 
     #[test]
     fn a_small_box_of_2000_frames_has_rings_and_room_to_hold() {
-        let s = Sizing::of(2000, 2, 2).unwrap();
+        let s = Sizing::of(2000, 2, 2, 2048).unwrap();
         assert_eq!(s.ring, 128);
         assert!(2000 - s.reserve >= 1000);
     }
 
     #[test]
     fn a_large_box_has_the_largest_rings() {
-        assert_eq!(Sizing::of(1 << 17, 2, 2).unwrap().ring, 2048);
+        assert_eq!(Sizing::of(1 << 17, 2, 2, 2048).unwrap().ring, 2048);
     }
 
     #[test]
     fn too_few_frames_are_refused_with_a_number() {
-        let err = Sizing::of(300, 2, 2).unwrap_err().to_string();
+        let err = Sizing::of(300, 2, 2, 2048).unwrap_err().to_string();
         assert!(err.contains("at least 768"), "{err}");
     }
 }

@@ -124,7 +124,9 @@ fn open_ready(o: &Options, mode: Mode, ready: &[Prepared]) -> Result<(Driver, Ar
         _ => o.frames.unwrap_or_else(|| default_frames(region::available_memory().unwrap_or(0))),
     };
     let queues = ready.iter().map(|p| p.queues).sum();
-    let sizing = Sizing::of(count, ready.len() as u32, queues)?;
+    // In the stack no more than net.core.netdev_max_backlog, 1000 frames, come at once; a longer ring is colder memory.
+    let most = if mode == Mode::XdpNative { 2048 } else { 1024 };
+    let sizing = Sizing::of(count, ready.len() as u32, queues, most)?;
     let mut frames = Frames::new(Arc::new(Region::new(count, chunk)?), sizing.reserve)?;
     let steer = attach(o, mode, ready, chunk)?;
     let ports = match mode {
