@@ -16,6 +16,7 @@ from smartwire.config.load import load
 from smartwire.config.plane import Setup
 from smartwire.config.schema import load as load_schema
 from smartwire.config.tree import Config
+from smartwire.errors import Error
 from smartwire.north.plane import NorthPlane, addresses, wanted
 from smartwire.north.prometheus import serve
 
@@ -143,6 +144,16 @@ SNMP = (
 
 
 @pytest.mark.skipif(not shutil.which("snmpd", path=PATH), reason="snmpd is not installed (apt: snmpd snmp)")
+def test_an_snmpd_that_cannot_have_its_port_is_one_sentence(plane):
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
+        taken.bind(("127.0.0.1", plane.snmp_port))
+        with pytest.raises(Error, match="systemctl disable --now snmpd"):
+            plane.apply(setup(*SNMP))
+    follow(plane, setup(*SNMP))
+    assert plane.snmpd.poll() is None
+
+
+@pytest.mark.skipif(not shutil.which("snmpd", path=PATH), reason="snmpd is not installed (apt: snmpd snmp)")
 def test_snmpd_answers_while_it_is_configured_and_is_started_again(plane, page_wire):
     def get(*credentials: str, oid: str = "1.3.6.1.4.1.32473.1.1.1.0") -> str:
         argv = ["snmpget", "-t", "0.5", "-r", "0", "-Oqv", *credentials, f"127.0.0.1:{plane.snmp_port}", oid]
@@ -180,7 +191,7 @@ def test_snmpd_answers_while_it_is_configured_and_is_started_again(plane, page_w
 
 
 def test_the_snmpd_file_holds_passwords_and_only_its_owner_reads_it(plane, monkeypatch, tmp_path):
-    (tmp_path / "snmpd").write_text("#!/bin/sh\nsleep 60\n")
+    (tmp_path / "snmpd").write_text('#!/bin/sh\necho "NET-SNMP version 0" > "$6"\nexec sleep 60\n')
     (tmp_path / "snmpd").chmod(0o755)
     monkeypatch.setattr("smartwire.north.plane.PATH", f"{tmp_path}:/bin:/usr/bin")
     follow(plane, setup(*SNMP, "protocols snmp community c client 192.0.2.0/24",

@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -219,9 +220,29 @@ class NorthPlane:
         tool = shutil.which("snmpd", path=PATH)
         if not tool:
             raise Error("snmpd is not installed: apt-get install snmpd.")
-        command = [tool, "-f", "-C", "-c", str(file), "-LS0-5d", "-I", "-smux", *self.snmp_user(place)]
+        log = place / "log"
+        log.unlink(missing_ok=True)
+        command = [tool, "-f", "-C", "-c", str(file), "-Lf", str(log), "-I", "-smux", *self.snmp_user(place)]
         env = os.environ | {"SNMP_PERSISTENT_DIR": str(place)}
         self.snmpd = subprocess.Popen(command, env=env, stdin=subprocess.DEVNULL)
+        self.await_snmpd(log)
+
+    def await_snmpd(self, log: Path) -> None:
+        """Waits until snmpd says that it answers, or for five seconds.
+
+        Raises:
+            Error: it ended instead.
+        """
+        assert self.snmpd
+        for _ in range(100):
+            said = log.read_text(errors="replace") if log.exists() else ""
+            if "NET-SNMP version" in said:
+                return
+            if self.snmpd.poll() is not None:
+                self.snmpd = None
+                why = (said.strip().splitlines() or ["it said nothing"])[0]
+                raise Error(f"snmpd ended at once ({why}): if the system's own runs, `systemctl disable --now snmpd`.")
+            time.sleep(0.05)
 
     def snmp_user(self, place: Path) -> list[str]:
         """As whom snmpd serves: nobody with rights, where that user exists and can run our side."""
