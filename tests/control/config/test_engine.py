@@ -276,3 +276,16 @@ def test_a_commit_while_another_is_being_applied_is_refused_by_name(box):
     session.set("wires north pair eth1 core eth2")
     session.commit()
     assert names(box) == ["north"]
+
+
+def test_an_automatic_rollback_is_known_to_the_alarms_until_the_next_commit(box):
+    from smartwire.config.daemon import rolled_back
+
+    box.commit(NORTH)
+    box.commit("delete wires", confirmed=10)
+    assert rolled_back(box.engine) is None
+    box.clock.move(10)
+    box.engine.tick()
+    assert rolled_back(box.engine) == "Commit was not confirmed; automatic rollback complete."
+    box.commit("set system host-name b")
+    assert rolled_back(box.engine) is None
