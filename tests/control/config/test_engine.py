@@ -284,7 +284,7 @@ def test_an_automatic_rollback_is_known_to_the_alarms_until_the_next_commit(box)
     box.commit(NORTH)
     box.commit("delete wires", confirmed=10)
     assert rolled_back(box.engine) is None
-    box.clock.move(10)
+    box.clock.move(601)
     box.engine.tick()
     assert rolled_back(box.engine) == "Commit was not confirmed; automatic rollback complete."
     box.commit("set system host-name b")
