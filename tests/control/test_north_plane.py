@@ -147,7 +147,7 @@ SNMP = (
 def test_an_snmpd_that_cannot_have_its_port_is_one_sentence(plane):
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
         taken.bind(("127.0.0.1", plane.snmp_port))
-        with pytest.raises(Error, match="systemctl disable --now snmpd"):
+        with pytest.raises(Error, match=f"{plane.snmp_port}.*systemctl disable --now snmpd"):
             plane.apply(setup(*SNMP))
     follow(plane, setup(*SNMP))
     assert plane.snmpd.poll() is None

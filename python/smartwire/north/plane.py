@@ -87,7 +87,7 @@ def snmpd_conf(setup: Setup, hosts: tuple[str, ...], port: int, allowed: tuple[s
     """The configuration of our own snmpd."""
     config = setup.config
     listen = ",".join(f"udp6:[{host}]:{port}" if ":" in host else f"udp:{host}:{port}" for host in hosts)
-    lines = [f"agentaddress {listen}"]
+    lines = [f"agentaddress {listen}", "dontLogTCPWrappersConnects yes"]
     if contact := config.get(("protocols", "snmp", "contact")):
         lines.append(f"sysContact {' '.join(contact.split())}")
     for entry in config.get(("protocols", "snmp", "community"), {}).values():
@@ -223,7 +223,7 @@ class NorthPlane:
         log = place / "log"
         log.unlink(missing_ok=True)
         command = [tool, "-f", "-C", "-c", str(file), "-Lf", str(log), "-I", "-smux", *self.snmp_user(place)]
-        env = os.environ | {"SNMP_PERSISTENT_DIR": str(place)}
+        env = os.environ | {"SNMP_PERSISTENT_DIR": str(place), "MIBS": ""}
         self.snmpd = subprocess.Popen(command, env=env, stdin=subprocess.DEVNULL)
         self.await_snmpd(log)
 
@@ -240,7 +240,7 @@ class NorthPlane:
                 return
             if self.snmpd.poll() is not None:
                 self.snmpd = None
-                why = (said.strip().splitlines() or ["it said nothing"])[0]
+                why = next((line for line in said.splitlines() if "rror" in line), "it did not say why").strip()
                 raise Error(f"snmpd ended at once ({why}): if the system's own runs, `systemctl disable --now snmpd`.")
             time.sleep(0.05)
 
