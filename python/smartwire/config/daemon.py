@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,10 @@ from smartwire.wire import ownership
 
 TICK_S = 1.0
 RECONCILE_S = 2.0
+LOGIN_S = 30.0
+"""How long a connection may wait with its login."""
+SHORT = 1 << 16
+"""Bytes of a request of somebody who is not logged in."""
 SELDOM = 15
 """Looks that are left out at most between two tries at the same trouble."""
 CONNECTIONS = 64
@@ -63,7 +67,7 @@ class Daemon:
         with contextlib.suppress(FileNotFoundError):
             self.path.unlink()
         await asyncio.to_thread(self.engine.start)
-        server = await asyncio.start_unix_server(self.serve, str(self.path), limit=LONGEST)
+        server = await asyncio.start_unix_server(self.serve, str(self.path))
         self.path.chmod(0o666)  # whoever connects has to log in
         self.say(f"smartwired serves {self.path}, configuration {self.engine.running.about.number}")
         keepers = [
@@ -114,9 +118,7 @@ class Daemon:
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One connection, which is one session."""
         if len(self.writers) >= CONNECTIONS:
-            writer.write(
-                json.dumps({"error": f"{CONNECTIONS} sessions are open: end one.", "exit_code": 1}).encode() + b"\n"
-            )
+            writer.write(_refusal(f"{CONNECTIONS} sessions are open: end one."))
             writer.close()
             return
         user, pid = peer_of(writer.get_extra_info("socket"))
@@ -126,11 +128,13 @@ class Daemon:
         self.served.add(task)
         self.writers.add(writer)
         try:
-            while line := await reader.readline():
+            async for line in lines(reader, lambda: answerer.session is not None):
                 writer.write(await asyncio.to_thread(answerer.answer, line))
                 await writer.drain()
-        except ValueError:  # longer than a line may be
-            writer.write(json.dumps({"error": "The request is too long.", "exit_code": 2}).encode() + b"\n")
+        except ValueError:
+            writer.write(_refusal("The request is too long."))
+        except TimeoutError:
+            writer.write(_refusal(f"Nobody has logged in within {LOGIN_S:.0f} s."))
         except OSError:
             pass  # the other end is gone
         finally:
@@ -138,6 +142,35 @@ class Daemon:
             await asyncio.to_thread(answerer.close)
             writer.close()
             self.served.discard(task)
+
+
+def _refusal(sentence: str) -> bytes:
+    return json.dumps({"error": sentence, "exit_code": 1}).encode() + b"\n"
+
+
+async def lines(reader: asyncio.StreamReader, known: Callable[[], bool]) -> AsyncIterator[bytes]:
+    """The lines that come in. Who is not logged in has little time and little room.
+
+    Raises:
+        ValueError: a line is longer than it may be.
+        TimeoutError: nobody has logged in.
+    """
+    buffer, searched = bytearray(), 0
+    while True:
+        end = buffer.find(b"\n", searched)
+        if end >= 0:
+            line = bytes(buffer[:end])
+            del buffer[: end + 1]
+            searched = 0
+            yield line
+            continue
+        searched = len(buffer)
+        if len(buffer) > (LONGEST if known() else SHORT):
+            raise ValueError("too long")
+        chunk = await asyncio.wait_for(reader.read(SHORT), None if known() else LOGIN_S)
+        if not chunk:
+            return
+        buffer += chunk
 
 
 def build(planes: Iterable[Plane], directory: Path) -> Engine:

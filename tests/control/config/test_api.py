@@ -196,6 +196,34 @@ def test_nonsense_on_the_socket_ends_no_other_session(box, served):
         assert session.about()["user"] == "root"
 
 
+def spoken(path, sent: bytes) -> bytes:
+    """All that the socket answers until it closes."""
+    with socket.socket(socket.AF_UNIX) as raw:
+        raw.connect(str(path))
+        raw.settimeout(60)
+        raw.sendall(sent)
+        answer = b""
+        while chunk := raw.recv(65536):
+            answer += chunk
+        return answer
+
+
+def test_who_is_not_logged_in_has_little_time_and_little_room(box, served, monkeypatch):
+    monkeypatch.setattr("smartwire.config.daemon.LOGIN_S", 0.1)
+    assert b"Nobody has logged in within 0 s." in spoken(served, b"")
+    monkeypatch.setattr("smartwire.config.daemon.LOGIN_S", 60)
+    assert b"The request is too long." in spoken(served, b"x" * 200_000)
+
+
+@pytest.mark.root
+def test_a_long_configuration_is_loaded_over_the_socket(box, served):
+    lines = "".join(f"set policies p{n} match core-port {n + 1}\n" for n in range(5000))
+    with client.connect(path=served) as session:
+        session.configure("private")
+        session.load("set", lines)
+        assert session.show("", "set") == lines
+
+
 def test_an_error_of_the_client_is_of_the_class_that_the_face_expects():
     assert isinstance(client._error({"error": "x", "exit_code": 3}), NotThere)
     assert type(client._error({"error": "x"})) is Error
