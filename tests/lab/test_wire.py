@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import sys
 import time
@@ -11,6 +12,8 @@ import pytest
 from smartwire import _native
 from smartwire.lab.links import constant
 from smartwire.lab.middle import Wire
+from smartwire.lab.net import Lab, Link
+from smartwire.lab.net import run as lab_run
 from smartwire.lab.session import Session
 
 pytestmark = pytest.mark.root
@@ -142,6 +145,48 @@ def test_a_bypassed_wire_leaves_the_traffic_to_the_kernel_until_it_is_resumed(io
         assert wire.counters()["resets"] == 0
         sound(wire)
         assert wire.leave() == 0
+
+
+class TwoPairs(Wire):
+    """A wire of two pairs of ports: what the server sends comes by the second."""
+
+    def __init__(self, *options: str) -> None:
+        super().__init__("access1", "core1", *options)
+
+    def start(self, lab: Lab) -> None:
+        """Builds the second link and sends the server's packets over it."""
+        lab._join(Link(("phone", "eth1"), ("wire", "access1")))
+        lab._join(Link(("wire", "core1"), ("server", "eth1")))
+        for host in ("phone", "server"):
+            lab.sysctl(host, {f"net.ipv4.conf.{name}.rp_filter": "0" for name in ("all", "eth1")})
+        mac = json.loads(lab.run("phone", "ip", "-j", "link", "show", "eth1"))[0]["address"]
+        for version in (4, 6):
+            phone, server = lab.phone(1, version), lab.server(version)
+            lines = [f"route replace {phone} dev eth1 src {server}",
+                     f"neigh replace {phone} lladdr {mac} dev eth1 nud permanent"]  # fmt: skip
+            lab.batch("server", lines, family=f"-{version}")
+        super().start(lab)
+
+    def stop(self) -> None:
+        """Leaves, and takes everything off the second pair, too."""
+        super().stop()
+        lab_run(*self.lab.command("wire", sys.executable, "-m", "smartwire", "unwire", "access1", "core1"))
+
+
+@IO
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_connection_that_uses_another_pair_of_ports_in_each_direction_is_optimized(io, workers):
+    wire = TwoPairs("--io", io, "--workers", str(workers))
+    with Session("x", None, wire) as session:
+        outcome = session.run(both_ways(session), 5)
+        sound(wire)
+        counters = wire.counters()
+        assert wire.leave() == 0
+    assert outcome.intact, outcome.broken
+    assert outcome.custody_share >= 0.95
+    assert outcome.wire["optimized"] == 4
+    assert counters["port0.rx_frames"] > 100
+    assert counters["port3.rx_frames"] > 100
 
 
 def test_a_journal_of_real_traffic_replays_byte_for_byte(tmp_path: Path):

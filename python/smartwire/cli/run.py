@@ -21,9 +21,13 @@ if TYPE_CHECKING:
 
 @command(
     "run",
-    synopsis=["smartwire run ACCESS CORE [--io auto|xdp|packet] [--workers N] [--observe] [--mend] [--name NAME]"],
+    synopsis=[
+        "smartwire run ACCESS CORE [ACCESS CORE]... [--io auto|xdp|packet] [--workers N] [--observe] [--mend] "
+        "[--name NAME]"
+    ],
     examples=[
         ("smartwire run eth1 eth2", "Subscribers behind eth1, the internet behind eth2"),
+        ("smartwire run eth1 eth2 eth3 eth4", "Two links that carry the same connections, one each way perhaps"),
         ("smartwire run eth1 eth2 --mend", "The same, switching off by itself the offloads that are in the way"),
         ("smartwire run eth1 eth2 --observe", "Only watch: count what could be optimized, touch nothing"),
     ],
@@ -36,6 +40,7 @@ if TYPE_CHECKING:
 )
 @argument("access", type=INTERFACE, help="The interface towards the subscribers (phones, radio).")
 @argument("core", type=INTERFACE, help="The interface towards the internet.")
+@argument("more", type=INTERFACE, nargs=-1, metavar="[ACCESS CORE]...", help="Further pairs of ports of the same wire.")
 @click.option(
     "--io",
     type=click.Choice(["auto", "xdp", "packet"]),
@@ -76,7 +81,14 @@ if TYPE_CHECKING:
 )
 @click.option("--owner", hidden=True, help="The mark of smartwired, which starts its wires with it.")
 def run(
-    access: str, core: str, name: str | None, limit: float, every: float, owner: str | None, **options: Any
+    access: str,
+    core: str,
+    more: tuple[str, ...],
+    name: str | None,
+    limit: float,
+    every: float,
+    owner: str | None,
+    **options: Any,
 ) -> int:
     """Join two interfaces into a smart wire.
 
@@ -89,14 +101,20 @@ def run(
 
     Both interfaces carry only the wire: they are made silent (no ARP, no IPv6 of their own) and promiscuous, and get
     back what they had by `smartwire unwire ACCESS CORE`.
+
+    Several pairs of interfaces form one wire where a connection may use one pair in one direction and another in the
+    other, as with equal-cost routes; each pair has its own `unwire`.
     """
     from smartwire.wire import ownership, ports, registry
 
-    ports.check_pair(access, core)
+    pairs = ports.pairs(access, core, *more)
+    for pair in pairs:
+        ports.check_pair(*pair)
     ports.check_machine()
-    if owner is None:
-        ownership.refuse(access, core, "run")
-    already(access, core)
+    for pair in pairs:
+        if owner is None:
+            ownership.refuse(*pair, "run")
+        already(*pair)
     name = name or f"{access}-{core}"
     asked = threading.Event()
     urgent = threading.Event()
@@ -104,11 +122,11 @@ def run(
     def on_signal(*_: object) -> None:
         (urgent if asked.is_set() else asked).set()
 
-    about = {"access": access, "core": core, "started": time.time(), "owner": owner, "limit_s": limit}
+    about = {"access": access, "core": core, "pairs": pairs, "started": time.time(), "owner": owner, "limit_s": limit}
     with registry.register(name, **about) as directory:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, on_signal)
-        return serve(directory, access, core, options, limit, every, asked, urgent)
+        return serve(directory, pairs, options, limit, every, asked, urgent)
 
 
 def already(access: str, core: str) -> None:
@@ -118,7 +136,7 @@ def already(access: str, core: str) -> None:
     from smartwire.wire import registry
 
     for wire in registry.running():
-        if {access, core} & {wire.info.get("access"), wire.info.get("core")} and same_namespace(wire.info.get("pid")):
+        if {access, core} & wire.ports() and same_namespace(wire.info.get("pid")):
             raise Error(
                 f"{wire.info['access']} and {wire.info['core']} are already a wire ({wire.name}, pid "
                 f"{wire.info['pid']}): stop that one first."
@@ -141,8 +159,7 @@ def same_namespace(pid: int | None) -> bool:
 
 def serve(
     directory: Path,
-    access: str,
-    core: str,
+    pairs: list[tuple[str, str]],
     options: dict[str, Any],
     limit: float,
     every: float,
@@ -157,8 +174,8 @@ def serve(
     from smartwire.wire.guardian import Guardian
     from smartwire.wire.service import Service
 
-    wire = _native.Wire([(access, core)], directory / "stats", directory / "events", **options)
-    guardian = Guardian(access)
+    wire = _native.Wire(pairs, directory / "stats", directory / "events", **options)
+    guardian = Guardian(pairs[0][0])
     try:
         about = wire.describe()
         info = json.loads((directory / "wire.json").read_text()) | about
@@ -166,7 +183,8 @@ def serve(
         service = Service(wire, directory / "stats", directory / "events")
         server = Server(directory / "control.sock", service.handlers())
         mode = ", observing only" if options["observe"] else ""
-        what = f"{access} (access) = {core} (core), {about['io']}{mode}"
+        joined = " and ".join(f"{access} (access) = {core} (core)" for access, core in pairs)
+        what = f"{joined}, {about['io']}{mode}"
         click.echo(f"packets flow: {what}; Ctrl-C drains and leaves")
         for reason in about.get("why", []):
             click.echo(f"not used: {reason}", err=True)

@@ -21,6 +21,16 @@ def interfaces() -> list[str]:
         return []
 
 
+def pairs(*names: str) -> list[tuple[str, str]]:
+    """(access, core) pairs of interfaces named in a row; raises a sentence where that can't be."""
+    if len(names) % 2:
+        raise UsageError(f"{names[-1]} has no other side: name the ports of a wire in pairs, ACCESS CORE, one by one.")
+    for name in names:
+        if names.count(name) > 1:
+            raise UsageError(f"{name} is named twice: every port of a wire is an interface of its own.")
+    return list(zip(names[::2], names[1::2], strict=True))
+
+
 def check_pair(access: str, core: str) -> None:
     """Raises a sentence with the fix unless both interfaces exist and differ."""
     if access == core:

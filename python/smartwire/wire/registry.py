@@ -51,6 +51,11 @@ class Running:
         """The event ring."""
         return self.directory / "events"
 
+    def ports(self) -> set[str]:
+        """Its interfaces."""
+        first = (self.info.get("access"), self.info.get("core"))
+        return {port for pair in [first, *self.info.get("pairs", [])] for port in pair if port}
+
     @property
     def socket(self) -> Path:
         """The control socket."""
