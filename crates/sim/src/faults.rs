@@ -9,7 +9,7 @@ use crate::endpoint::{CcKind, State, Step, TcpConfig};
 use crate::link::spec::{BurstLoss, FirstLoss, Overtake, Policer, RandomFreeze, Rate, Reorder};
 use crate::link::LinkSpec;
 use crate::rng::Rng;
-use crate::world::{phone_addr, server_addr, Action, EngineSpec, FlowSpec, LinkId, WireSpec, World, WorldSpec};
+use crate::world::{phone_addr, server_addr, Action, EngineSpec, FlowSpec, Forgery, LinkId, WireSpec, World, WorldSpec};
 
 /// When all faults end.
 pub const HEAL_NS: u64 = 30 * S;
@@ -46,6 +46,7 @@ pub fn world(seed: u64) -> WorldSpec {
     if rng.chance(0.2) {
         forgeries(rng, &flows, &mut actions);
     }
+    near_forgeries(&mut Rng::stream(seed, 0xf019), &mut actions);
     if rng.chance(0.15) {
         let link = if rng.chance(0.5) { LinkId::RadioDown(0) } else { LinkId::RadioUp(0) };
         actions.push((rng.range(0, 10 * S), Action::Mtu(link, rng.range(1280, 1480) as u32)));
@@ -74,12 +75,21 @@ pub fn run(spec: WorldSpec) -> Result<World, String> {
     world.run_until(HEAL_NS);
     while world.now() < END_NS {
         if (0..flows.len()).all(|i| ended(&world, i, &flows[i]).is_ok()) {
-            return Ok(world);
+            return accounts(&world).map(|()| world).map_err(|wrong| format!("seed {seed}: {wrong}"));
         }
         world.run_until(world.now() + S);
     }
     let wrong = (0..flows.len()).find_map(|i| ended(&world, i, &flows[i]).err());
     Err(format!("seed {seed}: {}", wrong.unwrap_or_default()))
+}
+
+/// Does the engine own the frames of the segments that it holds, and no others?
+fn accounts(world: &World) -> Result<(), String> {
+    let Some((engine, io)) = world.engine().zip(world.io()) else { return Ok(()) };
+    match (io.owned_frames() as u64, engine.stats().segments) {
+        (owned, held) if owned == held => Ok(()),
+        (owned, held) => Err(format!("the engine owns {owned} frames and holds {held} segments")),
+    }
 }
 
 /// Has this connection ended as it should?
@@ -293,5 +303,17 @@ fn forgeries(rng: &mut Rng, flows: &[FlowSpec], actions: &mut Vec<(u64, Action)>
         let frame = path.tcp(&Seg { seq, ack, flags, window: 1000, opts, ..Seg::default() }, 1);
         let side = if to_server { Side::Access } else { Side::Core };
         actions.push((rng.range(S, 20 * S), Action::Inject(side, frame)));
+    }
+}
+
+/// Packets of somebody who sees the connections, at random instants: close to real ones.
+fn near_forgeries(rng: &mut Rng, actions: &mut Vec<(u64, Action)>) {
+    if !rng.chance(0.3) {
+        return;
+    }
+    for _ in 0..rng.range(5, 60) {
+        let side = if rng.chance(0.5) { Side::Access } else { Side::Core };
+        let how = [Forgery::NearReset, Forgery::OldDuplicate, Forgery::FutureStamp][rng.below(3) as usize];
+        actions.push((rng.range(S, 20 * S), Action::Forge(side, how)));
     }
 }

@@ -282,7 +282,8 @@ impl Flow<'_> {
     fn pass<I: Io>(&mut self, cx: &mut Cx<'_, I>, s: &Segment) {
         let (x, o) = (s.side as usize, s.side.other() as usize);
         if self.act.tx[x].nxt() > 1 {
-            self.pass_updated(cx, s);
+            // It must not stand behind data that still waits here (tcp.md 2.4).
+            self.ack_to(cx, o);
             return;
         }
         if let Some(ack) = unwrap(self.rec.isn[o], s.ack, self.act.tx[o].una()) {

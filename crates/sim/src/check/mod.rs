@@ -7,6 +7,8 @@
 //! - I5 timestamps are values really sent by whom they claim to be from, and never go back;
 //! - I6, I7 acknowledgements towards Y are never ahead of what Y may know, and a FIN's only follows its receiver's;
 //! - I8 a flow that is not optimized leaves byte for byte as it came, in order;
+//! - nothing leaves beyond its receiver's window, nor what its receiver has acknowledged; an ACK stands where its stream has
+//!   got to; SACK blocks below the acknowledgement report what came twice;
 //! - a reset carries exactly the sequence number that its receiver accepts; checksums verify; nothing without timestamps
 //!   where they were agreed.
 
@@ -218,6 +220,7 @@ impl Checker {
         for key in touched {
             let Some(flow) = self.flows.get_mut(&key) else { continue };
             let turned = std::mem::take(&mut flow.turned);
+            flow.streams.iter_mut().for_each(Stream::settle);
             if flow.mode == Mode::Raw && !turned && !flow.expected.is_empty() {
                 let log: Vec<String> = flow.log.iter().map(Line::to_string).collect();
                 return Err(format!("I8: a frame of a flow that is not optimized did not pass\n{}", log.join("\n")));
@@ -277,6 +280,7 @@ impl Flow {
 
 /// Everything that holds for a TCP frame that leaves towards `side`.
 fn judge(flow: &mut Flow, side: Side, frame: &[u8], t: &Tcp<'_>) -> Result<(), String> {
+    flow.streams[side.other() as usize].note_left(t);
     let mark = hash(frame);
     let recent = &flow.recent;
     let as_it_came = || recent.contains(&mark);
@@ -302,13 +306,17 @@ fn judge(flow: &mut Flow, side: Side, frame: &[u8], t: &Tcp<'_>) -> Result<(), S
         return if as_it_came() { Ok(()) } else { from.check_reset(to, t) };
     }
     from.check_data(t)?;
+    let optimized = flow.mode == Mode::Optimized && !flow.turned;
+    if optimized && !as_it_came() {
+        from.check_place(to, t)?;
+    }
     if flow.mode == Mode::Over {
         return Ok(());
     }
     if t.seg.has(ACK) {
-        to.check_ack(from, t, flow.mode == Mode::Optimized && !flow.turned)?;
+        to.check_ack(from, t, optimized)?;
     }
-    from.check_times(to, t, &as_it_came, flow.mode == Mode::Optimized && !flow.turned)
+    from.check_times(to, t, &as_it_came, optimized)
 }
 
 fn line(now: u64, out: bool, side: Side, t: &Tcp<'_>, flow: &Flow) -> Line {

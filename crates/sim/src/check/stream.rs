@@ -11,6 +11,10 @@ pub(super) struct Stream {
     pub(super) isn: Option<u32>,
     /// What came in intact.
     arrived: Ranges,
+    /// What came in more than once.
+    repeated: Ranges,
+    /// End of what left in its name.
+    left: u64,
     high: u64,
     fin: Option<u64>,
     /// Timestamp values that its endpoint really sent.
@@ -25,6 +29,11 @@ pub(super) struct Stream {
     told_right: u64,
     /// Highest acknowledgement that came from its endpoint, of the other stream.
     pub(super) acked: u64,
+    /// How far its endpoint has acknowledged what has left, and the same before the present batch.
+    has: u64,
+    had: u64,
+    /// The highest right edge that its endpoint has shown for the other stream.
+    promised: u64,
 }
 
 impl Stream {
@@ -46,15 +55,15 @@ impl Stream {
             self.ts = t.seg.opts.ts.is_some();
             self.shift = t.seg.opts.ws;
         }
+        let start = self.offset(t.seg.seq, self.high).wrapping_add(u64::from(t.seg.has(SYN)));
+        // What lies far off is no part of the stream, and nothing is to be learned from it.
+        if self.isn.is_some() && start > self.high + (1 << 30) {
+            return 0;
+        }
         if let Some((value, _)) = t.seg.opts.ts {
             self.values.insert(value);
         }
-        if t.seg.has(RST) {
-            return 0;
-        }
-        let start = self.offset(t.seg.seq, self.high) + u64::from(t.seg.has(SYN));
-        // What lies far off is no part of the stream.
-        if self.isn.is_none() || start > self.high + (1 << 30) {
+        if t.seg.has(RST) || self.isn.is_none() {
             return 0;
         }
         let end = start + t.payload.len() as u64;
@@ -67,6 +76,10 @@ impl Stream {
         if t.seg.has(FIN) {
             self.fin = Some(end);
         }
+        let again: Vec<_> = self.arrived.spans().iter().map(|s| (s.0.max(start), s.1.min(end))).filter(|s| s.0 < s.1).collect();
+        again.into_iter().for_each(|(start, end)| {
+            self.repeated.add(start, end);
+        });
         end - start - self.arrived.add(start, end)
     }
 
@@ -82,7 +95,45 @@ impl Stream {
             let ack = other.offset(t.seg.ack, self.acked.max(other.told_ack));
             if ack <= other.high + 2 {
                 self.acked = self.acked.max(ack);
+                // Who acknowledges what has not left is not believed.
+                self.has = self.has.max(if ack <= other.left { ack } else { 0 });
+                let scaled = !t.seg.has(SYN) && other.shift.is_some();
+                let shift = self.shift.filter(|_| scaled).unwrap_or(0);
+                self.promised = self.promised.max(ack + (u64::from(t.seg.window) << shift));
             }
+        }
+    }
+
+    /// The batch is over.
+    pub(super) fn settle(&mut self) {
+        self.had = self.has;
+    }
+
+    /// What leaves in its name while the engine stands in for it, towards the endpoint of `to`.
+    pub(super) fn check_place(&self, to: &Stream, t: &Tcp<'_>) -> Result<(), String> {
+        let start = self.offset(t.seg.seq, self.left);
+        let end = start + t.payload.len() as u64;
+        // A keepalive's byte is none of the stream's.
+        if end > start + 1 && end > to.promised {
+            return Err(format!("bytes {start}..{end} left beyond the window of their receiver, {}", to.promised));
+        }
+        if end > start + 1 && end <= to.had {
+            return Err(format!("bytes {start}..{end} left though their receiver has {}", to.had));
+        }
+        if end == start && !t.seg.has(FIN) && start > self.left.max(1) {
+            return Err(format!("an ACK stands at {start}, before which only {} has left", self.left));
+        }
+        Ok(())
+    }
+
+    /// A segment left in its name; an ACK alone moves nothing.
+    pub(super) fn note_left(&mut self, t: &Tcp<'_>) {
+        if t.payload.is_empty() && !t.seg.has(FIN) {
+            return;
+        }
+        let end = self.offset(t.seg.seq, self.left) + t.payload.len() as u64 + u64::from(t.seg.has(FIN));
+        if self.isn.is_some() && end <= self.high + 2 {
+            self.left = self.left.max(end);
         }
     }
 
@@ -115,8 +166,15 @@ impl Stream {
         if self.fin.is_some_and(|fin| ack > fin && from.acked <= fin) {
             return Err(format!("I7: the FIN was acknowledged (ack {ack}) before its receiver did"));
         }
-        for &(left, right) in t.seg.opts.blocks() {
+        for (i, &(left, right)) in t.seg.opts.blocks().iter().enumerate() {
             let (left, right) = (self.offset(left, ack), self.offset(right, ack));
+            if optimized && right <= ack {
+                // RFC 2883 section 4: below the acknowledgement a block reports what came twice, and comes first.
+                let end = right - u64::from(self.fin.is_some_and(|fin| right == fin + 1));
+                if i > 0 || !self.repeated.covers(left, end) {
+                    return Err(format!("a SACK block {left}..{right} lies below the acknowledgement {ack}"));
+                }
+            }
             // A FIN takes a number too, behind the last byte.
             let data_right = right - u64::from(self.fin.is_some_and(|fin| right == fin + 1));
             if right > ack && !self.arrived.covers(left, data_right) && right > from.acked {

@@ -20,7 +20,7 @@ use crate::rng::mix;
 pub use io::SimIo;
 pub use net::{phone_addr, server_addr, ECHO_BYTES};
 pub use optimizer::Optimizer;
-pub use spec::{Action, EngineSpec, FlowSpec, LinkId, WireSpec, WorldSpec};
+pub use spec::{Action, EngineSpec, FlowSpec, Forgery, LinkId, WireSpec, WorldSpec};
 
 #[derive(Clone, Copy, Debug)]
 enum Event {
@@ -58,6 +58,8 @@ pub struct World {
     order: u64,
     links: Vec<Link<Vec<u8>>>,
     plans: Vec<LinkPlan>,
+    /// The last segment of a connection that came to the wire, by side.
+    last: [Option<Vec<u8>>; 2],
     link_at: Vec<Option<u64>>,
     /// The engine; `None`: copper.
     wire: Option<Box<Optimizer>>,
@@ -111,6 +113,7 @@ impl World {
             links,
             link_at: vec![None; plans.len()],
             plans,
+            last: [None, None],
             wire,
             wire_at: None,
             remove_when_drained: false,
@@ -256,6 +259,7 @@ impl World {
                 self.remove_if_drained();
             }
             Action::Inject(side, frame) => self.wire_in(side, vec![frame]),
+            Action::Forge(side, how) => self.forge(side, how),
             Action::Mtu(link, mtu) => self.links[link.index()].set_mtu(mtu),
             Action::Detour(side, length) => self.detour_until[side as usize] = self.now + length,
         }

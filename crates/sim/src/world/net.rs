@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use smartwire_engine::{Command, Side};
 
-use super::spec::FlowSpec;
+use super::spec::{FlowSpec, Forgery};
 use super::{Captured, Echo, Event, World};
 use crate::codec::{self, Path};
 use crate::emulator::classify;
@@ -175,6 +175,9 @@ impl World {
     pub(super) fn wire_in(&mut self, side: Side, frames: Vec<Vec<u8>>) {
         let beside = self.detour_until[side.other() as usize] > self.now;
         self.tap(side, false, &frames);
+        if let Some(frame) = frames.last().filter(|f| codec::tcp(f, true).is_some_and(|t| t.sum_ok && t.seg.flags & (codec::SYN | codec::RST) == 0)) {
+            self.last[side as usize] = Some(frame.clone());
+        }
         if self.wire.is_none() || beside {
             self.tap(side.other(), true, &frames);
             frames.into_iter().for_each(|f| self.leave(side.other(), f));
@@ -187,6 +190,48 @@ impl World {
             let out = wire.frames(now, side, batch);
             self.wire_out(out);
         }
+    }
+
+    /// A segment that is close to a real one comes in.
+    pub(super) fn forge(&mut self, side: Side, how: Forgery) {
+        let Some(frame) = &self.last[side as usize] else { return };
+        let Some(t) = codec::tcp(frame, false) else { return };
+        let mut mac = [[0; 6]; 2];
+        mac[0].copy_from_slice(&frame[..6]);
+        mac[1].copy_from_slice(&frame[6..12]);
+        let path = Path {
+            src_mac: mac[1],
+            dst_mac: mac[0],
+            tags: Vec::new(),
+            src: t.ip.src,
+            dst: t.ip.dst,
+            sport: t.sport,
+            dport: t.dport,
+            ttl: t.ip.ttl,
+            dscp: 0,
+            label: 0,
+        };
+        let mut seg = t.seg.clone();
+        seg.opts.sacks = 0;
+        let next = seg.seq.wrapping_add(t.payload.len() as u32);
+        let stamp = |by: i32| t.seg.opts.ts.map(|(val, ecr)| (val.wrapping_add_signed(by), ecr));
+        match how {
+            Forgery::NearReset => {
+                (seg.seq, seg.flags) = (next.wrapping_add(777), codec::RST);
+                seg.opts = Default::default();
+            }
+            Forgery::OldDuplicate if seg.opts.ts.is_some() => {
+                (seg.seq, seg.flags, seg.payload) = (next, codec::ACK, vec![0x5a; 100]);
+                seg.opts.ts = stamp(-(1 << 24));
+            }
+            Forgery::FutureStamp if seg.opts.ts.is_some() => {
+                (seg.seq, seg.flags) = (next.wrapping_sub(0x5000_0000), codec::ACK);
+                seg.opts.ts = stamp(1 << 24);
+            }
+            Forgery::OldDuplicate | Forgery::FutureStamp => return,
+        }
+        let forged = path.tcp(&seg, 99);
+        self.wire_in(side, vec![forged]);
     }
 
     pub(super) fn wire_time(&mut self) {

@@ -161,8 +161,21 @@ pub enum Action {
     RemoveWhenDrained,
     /// A frame from nowhere comes in at a side of the wire.
     Inject(Side, Vec<u8>),
+    /// Somebody in the path of a side repeats the last segment that came in from there, changed.
+    Forge(Side, Forgery),
     /// A link takes no packet above this size any more.
     Mtu(LinkId, u32),
     /// Packets of one direction (towards this side) pass beside the wire for so many ns.
     Detour(Side, u64),
+}
+
+/// How a segment is forged that lies close to real ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Forgery {
+    /// A reset in the window that is not exact (RFC 5961 section 3.2).
+    NearReset,
+    /// An old duplicate, with other bytes, in place of what comes next (RFC 7323 section 5.1).
+    OldDuplicate,
+    /// A timestamp from the future, on a segment far below the window.
+    FutureStamp,
 }
