@@ -11,7 +11,7 @@ import threading
 import pytest
 from smartwire.counters.collect import Collector
 from smartwire.counters.history import History
-from smartwire.counters.sources import Wires
+from smartwire.counters.sources import Wires, WireView
 from smartwire.errors import Error
 
 from .conftest import DAY0, Counted, FakeClock, PageWire
@@ -257,6 +257,14 @@ def test_wires_are_read_from_their_stats_pages(page_wire, tmp_path, clock):
     assert [b.mean for b in found] == [500.0, 500.0]
     assert [s.kind for s in history.series("flows")] == ["gauge"]
     assert history.series("reason/mid-stream/refused")
+
+
+def test_each_port_of_a_wire_of_several_pairs_has_its_interface():
+    pairs = [["eth1", "eth2"], ["eth3", "eth4"]]
+    view = WireView("w", {"access": "eth1", "core": "eth2", "pairs": pairs}, "e", 0.0, {})
+    assert [view.interface(n) for n in range(5)] == ["eth1", "eth2", "eth3", "eth4", "access2"]
+    older = WireView("w", {"access": "eth1", "core": "eth2"}, "e", 0.0, {})
+    assert [older.interface(n) for n in range(3)] == ["eth1", "eth2", "access1"]
 
 
 def test_a_wire_that_hangs_or_is_gone_is_not_recorded(page_wire, run_dir):

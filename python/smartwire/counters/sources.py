@@ -56,7 +56,9 @@ class WireView:
 
     def interface(self, number: int) -> str:
         """The interface of port `number`; the port's own name where it is not known."""
-        return (self.info.get(port_name(number)) if number < 2 else None) or port_name(number)
+        pairs = self.info.get("pairs") or [(self.info.get("access"), self.info.get("core"))]
+        pair, side = divmod(number, 2)
+        return (pairs[pair][side] if pair < len(pairs) else None) or port_name(number)
 
 
 class Wires:
