@@ -71,7 +71,7 @@ struct px_stream {
 	__u8 know_origin;
 	__u8 know_ours;
 	__u8 finished;
-	__u8 pad;
+	__u8 dscp; /* of the sender's latest frame (RFC 2474) */
 	__u64 packets;
 	__u64 bytes;
 };
@@ -165,6 +165,18 @@ static __always_inline int px_load_tcp(struct __sk_buff *skb, const struct sw_pa
 	t->seq = bpf_ntohl(h[1]);
 	t->payload = p->end - header;
 	t->flags = word >> 16;
+	return 0;
+}
+
+/* The 16 bits of an IP header that the traffic class is in, in host order, and where in them it begins. */
+static __always_inline int px_load_class(struct __sk_buff *skb, const struct sw_packet *p, __u16 *word, __u32 *shift)
+{
+	__be16 raw;
+
+	if (bpf_skb_load_bytes(skb, p->l3, &raw, 2))
+		return -1;
+	*word = bpf_ntohs(raw);
+	*shift = p->version == 4 ? 2 : 6; /* ECN and, in IPv6, four bits of the flow label are behind the code point */
 	return 0;
 }
 

@@ -198,11 +198,16 @@ direct:
 }
 
 /* What a segment from an end tells about its stream. */
-static __always_inline void px_note(struct px_flow *flow, __u32 side, const struct px_tcp *t)
+static __always_inline void px_note(struct __sk_buff *skb, const struct sw_packet *p, struct px_flow *flow, __u32 side,
+				    const struct px_tcp *t)
 {
 	struct px_stream *s = &flow->from[side & 1];
 	__u64 now = bpf_ktime_get_coarse_ns();
+	__u32 shift;
+	__u16 word;
 
+	if (!px_load_class(skb, p, &word, &shift))
+		s->dscp = word >> shift & 0x3f;
 	if (now - flow->seen_ns > PX_SECOND)
 		flow->seen_ns = now;
 	s->packets++;
@@ -244,7 +249,7 @@ static __always_inline int px_segment(struct __sk_buff *skb, struct sw_packet *p
 	/* Frames towards the other side look as this side's do. */
 	if (!px_same_head(&flow->to[side ^ 1], &head))
 		flow->to[side ^ 1] = head;
-	px_note(flow, side, &t);
+	px_note(skb, p, flow, side, &t);
 	return px_hand_over(skb, place, &head, count);
 }
 

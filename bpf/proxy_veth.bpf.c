@@ -5,6 +5,7 @@
 
 #define PX_FLAGS_AT 12 /* of the 16 bits with header length and flags in a TCP header */
 #define PX_CHECKSUM_AT 16
+#define PX_IP_CHECKSUM_AT 10
 
 /* May this FIN leave? HAProxy in TCP mode closes towards one end when the other end has closed, and then every byte of
  * that end has gone before. If it closes for another reason (it was killed, the server refused or reset the connection,
@@ -30,6 +31,24 @@ static __always_inline int px_no_fin(struct __sk_buff *skb, const struct sw_pack
 	}
 	return bpf_l4_csum_replace(skb, p->l4 + PX_CHECKSUM_AT, old, new, 2) ||
 	       bpf_skb_store_bytes(skb, p->l4 + PX_FLAGS_AT, &new, 2, 0);
+}
+
+/* The code point of the other end's frames; ECN is between this end and the container. */
+static __always_inline int px_write_dscp(struct __sk_buff *skb, const struct sw_packet *p, __u8 dscp)
+{
+	__u32 shift;
+	__be16 old, new;
+	__u16 word;
+
+	if (px_load_class(skb, p, &word, &shift))
+		return -1;
+	if ((word >> shift & 0x3f) == dscp)
+		return 0;
+	old = bpf_htons(word);
+	new = bpf_htons((word & ~(0x3f << shift)) | dscp << shift);
+	if (p->version == 4 && bpf_l3_csum_replace(skb, p->l3 + PX_IP_CHECKSUM_AT, old, new, 2))
+		return -1;
+	return bpf_skb_store_bytes(skb, p->l3, &new, 2, 0);
 }
 
 static __always_inline int px_write_head(struct __sk_buff *skb, const struct px_head *head)
@@ -75,7 +94,7 @@ int px_veth(struct __sk_buff *skb)
 	}
 	if (t.flags & PX_FIN && control->exact && !px_complete(stream, &t) && px_no_fin(skb, &p, &t, count))
 		goto lost;
-	if (px_write_head(skb, &head))
+	if (px_write_dscp(skb, &p, stream->dscp) || px_write_head(skb, &head))
 		goto lost;
 	count->out_packets++;
 	count->out_bytes += len;

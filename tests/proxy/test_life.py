@@ -148,6 +148,20 @@ def test_what_is_taken_is_refused_in_a_sentence_and_nothing_is_left(lab):
         lab.proxy("up")
 
 
+def test_without_a_haproxy_that_will_do_a_sentence_says_so(tmp_path, monkeypatch):
+    from smartwire.proxy import haproxy
+
+    old = tmp_path / "haproxy"
+    old.write_text("#!/bin/sh\necho HAProxy version 1.8.19 2019/02/11\n")
+    old.chmod(0o755)
+    monkeypatch.setattr(haproxy.shutil, "which", lambda *_, **__: str(old))
+    with pytest.raises(Error, match=r"HAProxy 1\.8 is here"):
+        haproxy.program()
+    monkeypatch.setattr(haproxy.shutil, "which", lambda *_, **__: None)
+    with pytest.raises(Error, match="apt-get install haproxy"):
+        haproxy.program()
+
+
 def test_congestion_control_is_the_sides_own(lab):
     lab.proxy("up", "--core-cc", "reno", "--initial-window", "20")
     wanted = lab.proxy("status")["access_tcp"]["congestion"]

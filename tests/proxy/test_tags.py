@@ -11,6 +11,8 @@ from smartwire.lab.frames import ACK, SYN, Segment, parse
 from smartwire.lab.tap import ETH_P_ALL, PACKET_AUXDATA, SOL_PACKET, read_one
 from smartwire.pcapng import INBOUND
 
+from .conftest import content, read_all
+
 pytestmark = pytest.mark.root
 
 TAGS = {
@@ -18,6 +20,8 @@ TAGS = {
     "one tag": struct.pack("!HH", 0x8100, 5 << 13 | 100),
     "two tags": struct.pack("!HHHH", 0x88A8, 200, 0x8100, 4094),
 }
+CLASSES = {False: 0xB8, True: 0x28}
+"""Traffic class of the client's frames (EF, RFC 3246), and of the server's (AF11, RFC 2597)."""
 ADDRESSES = {4: ("10.1.0.77", "10.2.0.77"), 6: ("fd00:1::77", "fd00:2::77")}
 
 
@@ -40,9 +44,16 @@ def frame(
 
     segment = tcp(checksum(source + target + struct.pack("!HH", socket.IPPROTO_TCP, 20) + tcp(0)))
     if version == 4:
-        ip = struct.pack("!BBHHHBBH", 0x45, 0, 40, 0, 0x4000, 64, socket.IPPROTO_TCP, 0) + source + target
+        ip = struct.pack("!BBHHHBBH", 0x45, CLASSES[back], 40, 0, 0x4000, 64, socket.IPPROTO_TCP, 0) + source + target
         return head + b"\x08\x00" + ip[:10] + struct.pack("!H", checksum(ip)) + ip[12:] + segment
-    return head + b"\x86\xdd" + struct.pack("!IHBB", 6 << 28, 20, socket.IPPROTO_TCP, 64) + source + target + segment
+    return (
+        head
+        + b"\x86\xdd"
+        + struct.pack("!IHBB", 6 << 28 | CLASSES[back] << 20, 20, socket.IPPROTO_TCP, 64)
+        + source
+        + target
+        + segment
+    )
 
 
 class Router:
@@ -82,6 +93,7 @@ def test_tags_and_addresses_of_frames_are_those_of_their_side(proxied, version, 
     access.raw.send(frame(virtual + mac1 + tag, version, ports, 1001, answer.seq + 1, ACK))
     onward = core.receives(ports[0], SYN)
     assert onward.ethernet[:-2] == virtual + mac1 + tag
+    assert onward.tos == CLASSES[False]
     assert (onward.src, onward.dst, onward.sport, onward.dport) == (*ADDRESSES[version], *ports)
     core.raw.send(frame(mac1 + mac2 + tag, version, ports, 7000, onward.seq + 1, SYN | ACK, back=True))
     assert core.receives(ports[0], ACK).ack == 7001
@@ -90,6 +102,7 @@ def test_tags_and_addresses_of_frames_are_those_of_their_side(proxied, version, 
     end = access.receives(ports[0], ACK)
     assert end.ethernet[:-2] == mac1 + mac2 + tag
     assert end.flags & 1
+    assert end.tos == CLASSES[True]
     flow = next(f for f in proxied.proxy("flows", "-n", "1000")["flows"] if f["access_port"] == ports[0])
     assert len(flow["vlans"]) == len(tag) // 4
 
@@ -103,3 +116,17 @@ def test_connections_of_equal_addresses_in_another_vlan_pass_by(proxied):
     access.raw.send(frame(head + TAGS["two tags"], 4, ports, 55, 66, ACK))
     passed = core.receives(ports[0], ACK)
     assert (passed.seq, passed.ethernet[:-2]) == (55, head + TAGS["two tags"])
+
+
+@pytest.mark.parametrize("version", [4, 6])
+def test_a_traffic_class_is_carried_over_and_checksums_stay_right(proxied, ends, version):
+    core = Router(proxied, "router2")
+    with ends.connect(version) as client:
+        name = client.getsockname()[1]
+        option = (socket.IPPROTO_IP, socket.IP_TOS) if version == 4 else (socket.IPPROTO_IPV6, socket.IPV6_TCLASS)
+        client.setsockopt(*option, 0xB8)
+        client.sendall(b"get 100000\n")
+        assert read_all(client) == content(100_000)
+    until = time.monotonic() + 20
+    while core.receives(name, ACK).tos != 0xB8:
+        assert time.monotonic() < until

@@ -39,11 +39,11 @@ def proxy(rounds: int, seconds: float, size: int, connections: int, seed: int, a
 
     from smartwire.cli.output import Progress, emit
     from smartwire.proxy.bench import LEFT_OUT, SCENARIOS, figures, orders, prepared, syn_cost
-    from smartwire.proxy.haproxy import check_version
+    from smartwire.proxy.haproxy import program
     from smartwire.wire.ports import check_machine
 
     check_machine()
-    check_version()
+    program()
     with tempfile.TemporaryDirectory() as directory, contextlib.ExitStack() as stack:
         benches = [stack.enter_context(prepared(s, size, Path(directory))) for s in SCENARIOS]
         with Progress("measuring", rounds * len(benches), quiet=as_json) as progress:

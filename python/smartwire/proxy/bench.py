@@ -27,10 +27,12 @@ from smartwire.errors import Error
 from smartwire.lab.figures import median, quantile
 from smartwire.lab.routed import Routed
 from smartwire.proxy.datapath import Datapath, Ports
-from smartwire.proxy.haproxy import die_with_parent
+from smartwire.proxy.haproxy import die_with_parent, program
+from smartwire.proxy.report import WHY_DIRECT
 from smartwire.proxy.rules import Rule
 
 PORT = 80
+TRIES = 10
 STUDENT_95 = (12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26, 2.23)
 """Student's t for a two-sided 95% interval, by degrees of freedom from 1; beyond, near enough 1.96 + 2.6 / freedom."""
 TICK = os.sysconf("SC_CLK_TCK")
@@ -108,30 +110,42 @@ class Bench:
         return "10.9.0.6" if self.scenario.name == "plain" else self.lab.server(4)
 
     def run(self, seconds: float, connections: int) -> dict[str, Any]:
-        """One run: its figures."""
-        before, cpu = self.proxied(), self.cpu()
+        """One run: its figures. One in which connections went direct measured something else, and is done again."""
+        for _ in range(TRIES):
+            row = self.attempt(seconds, connections)
+            if not row["direct"]:
+                self.rows.append(row)
+                return row
+        raise Error(
+            f"In each of {TRIES} runs of {self.scenario.text} connections went direct: this machine is too busy."
+        )
+
+    def attempt(self, seconds: float, connections: int) -> dict[str, Any]:
+        """A run."""
+        before, cpu = self.seen(), self.cpu()
         argv = ["drive", self.target, str(PORT), str(self.size), str(seconds), str(connections)]
         found = json.loads(self.lab.run("client", sys.executable, "-m", "smartwire.lab.load", *argv))
         used, count = self.cpu() - cpu, found["transactions"]
         if not count:
             raise Error(f"No transaction succeeded with {self.scenario.text}; `smartwire proxy logs` may say why.")
-        if before is not None:
-            syns = (self.proxied() or 0) - before
-            if syns != count + found["failed"]:
-                raise Error(f"{syns} connections went to the proxy and the client made {count + found['failed']}.")
-        row = {
+        proxied, direct = (now - then for now, then in zip(self.seen(), before, strict=True))
+        if self.scenario.options is not None and proxied + direct != count + found["failed"]:
+            raise Error(f"The box saw {proxied + direct} SYNs and the client made {count + found['failed']}.")
+        return {
+            "direct": direct,
             "tps": count / found["seconds"],
             "failed": found["failed"],
             "ttfb_ms": {"p50": median(found["ttfb_ms"]), "p99": quantile(found["ttfb_ms"], 0.99)},
             "haproxy_cpu_us": used / count * 1e6 if self.pid else None,
             "client_cpu_share": found["cpu_s"] / found["seconds"],
         }
-        self.rows.append(row)
-        return row
 
-    def proxied(self) -> int | None:
-        """Connections that went to the proxy so far."""
-        return None if self.scenario.options is None else self.lab.proxy("status")["counters"]["proxied"]
+    def seen(self) -> tuple[int, int]:
+        """Connections that went to the proxy so far, and that went direct."""
+        if self.scenario.options is None:
+            return 0, 0
+        counted = self.lab.proxy("status")["counters"]
+        return counted["proxied"], sum(counted[why] for why in WHY_DIRECT)
 
     def cpu(self) -> float:
         """Processor time of HAProxy, s."""
@@ -178,7 +192,7 @@ def plain(lab: Routed, directory: Path) -> subprocess.Popen:
         lab.run("box", "ip", "route", "add", network, "via", neighbour)
     config = directory / "plain.cfg"
     config.write_text(PLAIN_CONFIG)
-    argv = ["ip", "netns", "exec", lab.ns("box"), "haproxy", "-db", "-f", str(config)]
+    argv = ["ip", "netns", "exec", lab.ns("box"), program(), "-db", "-f", str(config)]
     process = subprocess.Popen(
         argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, preexec_fn=die_with_parent
     )

@@ -24,10 +24,10 @@ from smartwire.proxy.layout import (
     SET_BYTES,
     Flow,
 )  # fmt: skip
-from smartwire.proxy.rules import Rule, compile_rules
+from smartwire.proxy.rules import Rule, Tables, compile_rules
 
 ZERO = struct.pack("=I", 0)
-SILENCE_NS = 300_000_000
+SILENCE_NS = 450_000_000
 """Without a beat for so long, the programs send new connections direct."""
 MOST_LISTENERS = 128
 SEEN_WORD = 1
@@ -137,9 +137,14 @@ class Datapath:
                 self.maps["px_listeners_map"].update(key, value)
         self.listeners = len(listeners)
 
-    def use(self, rules: Sequence[Rule]) -> None:
-        """Puts a rule set in force, whole: each connection is judged by the old one or by this one."""
-        tables = compile_rules(rules)
+    def use(self, rules: Sequence[Rule], tables: Tables | None = None) -> None:
+        """Puts a rule set in force, whole: each connection is judged by the old one or by this one.
+
+        Args:
+            rules: the set.
+            tables: of these rules, where they were compiled before.
+        """
+        tables = tables or compile_rules(rules)
         half = (self.generation + 1) & 1
         classes = BpfMap("inner-array", "px_classes", 4, SET_BYTES, len(tables.sets))
         classes.update(indices(len(tables.sets)), tables.packed_sets)

@@ -132,9 +132,8 @@ backend six
 
     def write(self) -> None:
         """Writes the configuration and lets HAProxy check it; raises its complaint."""
-        check_version()
         self.file.write_text(self.text())
-        done = subprocess.run(["haproxy", "-c", "-f", str(self.file)], capture_output=True, text=True, check=False)
+        done = subprocess.run([program(), "-c", "-f", str(self.file)], capture_output=True, text=True, check=False)
         if done.returncode:
             said = [line for line in (done.stderr + done.stdout).splitlines() if "[ALERT]" in line]
             raise Error(f"HAProxy refuses its configuration {self.file}: {said[0] if said else 'it does not say why'}")
@@ -142,7 +141,7 @@ backend six
     def start(self, command: list[str], log: IO[bytes], old: Process | None = None) -> Process:
         """Starts it in the container (`command` goes before its own); `old`: takes over that one's listeners and
         lets it finish what it has."""
-        argv = [*command, "haproxy", "-db", "-f", str(self.file)]
+        argv = [*command, program(), "-db", "-f", str(self.file)]
         if old:
             argv += ["-x", str(self.socket), "-sf", str(old.pid)]
         popen = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, preexec_fn=die_with_parent)
@@ -260,12 +259,14 @@ def file_limit() -> int:
     return hard
 
 
-def check_version() -> None:
-    """Raises a sentence unless there is a HAProxy that will do."""
-    if shutil.which("haproxy", path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin") is None:
+def program() -> str:
+    """Where HAProxy is; raises a sentence unless there is one that will do."""
+    found = shutil.which("haproxy", path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin")
+    if found is None:
         raise Error("The proxy needs HAProxy: apt-get install haproxy.")
-    said = subprocess.run(["haproxy", "-v"], capture_output=True, text=True, check=False).stdout
-    found = re.search(r"version (\d+)\.(\d+)", said)
-    if not found or (int(found[1]), int(found[2])) < OLDEST:
-        have = f"{found[1]}.{found[2]}" if found else "an unknown version"
+    said = subprocess.run([found, "-v"], capture_output=True, text=True, check=False).stdout
+    version = re.search(r"version (\d+)\.(\d+)", said)
+    if not version or (int(version[1]), int(version[2])) < OLDEST:
+        have = f"{version[1]}.{version[2]}" if version else "of an unknown version"
         raise Error(f"HAProxy {have} is here and the proxy needs {OLDEST[0]}.{OLDEST[1]} or newer: Debian 12 has 2.6.")
+    return found

@@ -184,9 +184,8 @@ def unreachable(rules: Sequence[Rule]) -> list[str]:
     found = []
     for later, r in enumerate(rules):
         for earlier in rules[:later]:
-            if all(covers(getattr(earlier, side), getattr(r, side)) for side in ("access", "core")) and all(
-                within(getattr(r, what), getattr(earlier, what)) for what in ("ports", "vlans")
-            ):
+            numbers_within = all(within(getattr(r, what), getattr(earlier, what)) for what in ("ports", "vlans"))
+            if numbers_within and all(covers(getattr(earlier, side), getattr(r, side)) for side in ("access", "core")):
                 found.append(
                     f"rule {r.name!r} is never reached: rule {earlier.name!r} before it takes all of its connections"
                 )
@@ -195,10 +194,24 @@ def unreachable(rules: Sequence[Rule]) -> list[str]:
 
 
 def covers(outer: frozenset[Network] | None, inner: frozenset[Network] | None) -> bool:
-    """True if every address of `inner` is in `outer`'s prefixes (each of them in one)."""
+    """True if each prefix of `inner` is in one of `outer`."""
     if outer is None or inner is None or inner == outer:
         return outer is None or inner == outer
-    return all(any(p.supernet(new_prefix=n) in outer for n in range(p.prefixlen, -1, -1)) for p in inner)
+    have: dict[tuple[int, int], set[int]] = {}
+    for p in outer:
+        have.setdefault((p.version, p.prefixlen), set()).add(top(p, p.prefixlen))
+    return all(
+        any(
+            version == p.version and length <= p.prefixlen and top(p, length) in tops
+            for (version, length), tops in have.items()
+        )
+        for p in inner
+    )
+
+
+def top(p: Network, length: int) -> int:
+    """The first `length` bits of a prefix."""
+    return int(p.network_address) >> p.max_prefixlen - length
 
 
 def within(inner: tuple[tuple[int, int], ...] | None, outer: tuple[tuple[int, int], ...] | None) -> bool:

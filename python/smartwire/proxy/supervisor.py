@@ -29,7 +29,7 @@ from smartwire.proxy.haproxy import Haproxy, Process, listening
 from smartwire.proxy.health import Health
 from smartwire.proxy.layout import RULES, Flow
 from smartwire.proxy.netns import Sockets
-from smartwire.proxy.rules import EVERYTHING, Rule, read_rules, unreachable
+from smartwire.proxy.rules import EVERYTHING, Rule, Tables, compile_rules, read_rules, unreachable
 from smartwire.wire.control import Server
 
 PERIOD_S = 0.05
@@ -61,6 +61,16 @@ class Settings:
 
 
 @dataclass
+class Reload:
+    """An order to the main thread, and what it answers."""
+
+    rules: Sequence[Rule]
+    tables: Tables
+    haproxy: bool
+    answer: queue.Queue[dict[str, Any] | Error] = field(default_factory=queue.Queue)
+
+
+@dataclass
 class Supervisor:
     """A running proxy."""
 
@@ -74,7 +84,7 @@ class Supervisor:
     gone: threading.Event = field(default_factory=threading.Event)
     limit_s: float = 0.0
     left: dict[str, int] = field(default_factory=dict)
-    orders: queue.Queue[tuple[dict[str, Any], queue.Queue]] = field(default_factory=queue.Queue)
+    orders: queue.Queue[Reload] = field(default_factory=queue.Queue)
 
     def up(self) -> None:
         """Builds everything; raises a sentence, and leaves nothing behind then."""
@@ -286,12 +296,14 @@ class Supervisor:
 
     def reload(self, request: dict[str, Any]) -> Iterator[dict[str, Any]]:
         """Reads the rules again, and puts a new HAProxy in the place of this one, which keeps its connections."""
-        answer: queue.Queue[dict[str, Any] | Error] = queue.Queue()
+        file = request.get("rules") or self.settings.rules
+        rules = read_rules(Path(file)) if file else EVERYTHING
+        order = Reload(rules, compile_rules(rules), not request.get("rules_only"))
         # By the main thread: the kernel kills a HAProxy whose starting thread has ended (PR_SET_PDEATHSIG).
-        self.orders.put((request, answer))
+        self.orders.put(order)
         while True:
             try:
-                done = answer.get(timeout=0.1)
+                done = order.answer.get(timeout=0.1)
             except queue.Empty:
                 if self.ended.is_set():
                     raise Error("The proxy is going down.") from None
@@ -306,24 +318,22 @@ class Supervisor:
         assert self.datapath
         with contextlib.suppress(queue.Empty):
             while True:
-                request, answer = self.orders.get_nowait()
+                order = self.orders.get_nowait()
                 try:
-                    answer.put(self.reload_now(request.get("rules"), request.get("rules_only", False)))
+                    order.answer.put(self.reload_now(order))
                 except Error as e:
-                    answer.put(e)
+                    order.answer.put(e)
 
-    def reload_now(self, file: str | None, rules_only: bool) -> dict[str, Any]:
+    def reload_now(self, order: Reload) -> dict[str, Any]:
         """What :meth:`reload` says. Nothing has changed if it raises."""
         assert self.datapath
-        file = file or self.settings.rules
-        rules = read_rules(Path(file)) if file else EVERYTHING
-        if not rules_only:
+        if order.haproxy:
             self.haproxy.write()
             old, self.process = self.process, self.start(self.process)
             self.old.append(old)
-        self.datapath.use(rules)
-        self.note(f"reloaded: {len(rules)} rules, HAProxy pid {self.process.pid}")
-        return {"rules": len(rules), "warnings": unreachable(rules), "pid": self.process.pid}
+        self.datapath.use(order.rules, order.tables)
+        self.note(f"reloaded: {len(order.rules)} rules, HAProxy pid {self.process.pid}")
+        return {"rules": len(order.rules), "warnings": unreachable(order.rules), "pid": self.process.pid}
 
     def down(self, request: dict[str, Any]) -> Iterator[dict[str, Any]]:
         """Ends the proxy; goes on if whoever asked goes away."""
