@@ -37,7 +37,7 @@ prefixlists.py      prefix lists in files; policy.py which policy counts for a c
 disk.py, store.py   revisions, the rescue configuration and contents of prefix lists on disk, crash proof; audit.py
 engine.py           check, prepare, apply, record; confirmed commits; session.py one login, its editing mode and verbs
 access.py           classes, rights, passwords, lockout
-plane.py            what follows the configuration; fakeplane.py, wireplane.py, collectplane.py
+plane.py            what follows the configuration: wireplane.py, proxypart.py, linkplane.py, collectplane.py
 commands.py         operational commands by signature; operations.py those of the box
 daemon.py, api.py   smartwired and what its socket understands; client.py the other end
 ==================  ====================================================================================================

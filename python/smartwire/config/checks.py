@@ -26,8 +26,6 @@ WITHOUT_EFFECT: dict[str, str] = {
     "subscribers identification ipv6-prefix-length": "IPv6 subscribers are told apart by 64 bits yet.",
     "subscribers hash-in-exports": "nothing that is exported names subscribers yet.",
     "subscribers class": "classes are only used by `test policy` yet.",
-    "wires link-loss-forwarding": "a lost link is reported, not forwarded, yet.",
-    "wires hardware-bypass-hook": "the hook is not called yet.",
     "system login message": "no face shows it yet.",
     "system management namespace": "the faces listen in the box's own namespace yet.",
 }

@@ -190,6 +190,7 @@ def rolled_back(engine: Engine) -> str | None:
 def serve() -> None:
     """Is smartwired until SIGTERM or SIGINT."""
     from smartwire.config.collectplane import CollectPlane
+    from smartwire.config.linkplane import LinkLossPlane, RelayPlane
     from smartwire.config.wireplane import WirePlane
     from smartwire.north.plane import NorthPlane
 
@@ -209,7 +210,8 @@ def serve() -> None:
     with ownership.claim() as place:
         north = NorthPlane(say, state())
         collector = CollectPlane(say, north.sinks, lambda: rolled_back(engine))
-        engine = build([WirePlane(state() / "logs"), collector, north], state())
+        planes = [WirePlane(state() / "logs"), RelayPlane(), LinkLossPlane(), collector, north]
+        engine = build(planes, state())
         try:
             asyncio.run(main())
         except OSError as e:

@@ -7,6 +7,7 @@ import json
 import random
 import socket
 import threading
+import time
 
 import pytest
 from smartwire.config import client
@@ -34,6 +35,7 @@ def served(box, tmp_path):
     thread.start()
     while not any("serves" in told for told in box.told):
         assert thread.is_alive()
+        time.sleep(0.01)
     yield path
     loop.call_soon_threadsafe(stop.set)
     thread.join()

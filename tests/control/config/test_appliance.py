@@ -152,6 +152,30 @@ def test_an_appliance_from_its_first_wire_to_its_last(appliance):
     assert "were not a wire" in appliance.smartwire("unwire", "e1", "e2").stdout
 
 
+def test_a_lost_link_is_forwarded_and_the_relay_follows_the_wire(appliance, tmp_path):
+    relay = tmp_path / "relay"
+    relay.write_text(f"#!/bin/sh\necho $1 $2 >> {tmp_path}/switched\n")
+    relay.chmod(0o755)
+
+    def up(port: str) -> bool:
+        return "state UP" in appliance.inside("ip", "link", "show", port).stdout
+
+    appliance.start()
+    with appliance.session() as session:
+        session.configure("private")
+        session.load("set", "set wires north pair e1 core e2\nset wires north link-loss-forwarding true\n"
+                            f"set wires north hardware-bypass-hook {relay}")  # fmt: skip
+        session.commit()
+        assert (tmp_path / "switched").read_text() == "north inline\n"
+        appliance.inside("ip", "link", "set", "p1", "down")
+        wait(lambda: not up("p2"), appliance.log)
+        appliance.inside("ip", "link", "set", "p1", "up")
+        wait(lambda: up("p2"), appliance.log)
+        session.delete("wires")
+        session.commit()
+    assert (tmp_path / "switched").read_text() == "north inline\nnorth bypass\n"
+
+
 def test_a_wire_becomes_a_proxy_and_a_wire_again(appliance):
     if shutil.which("haproxy", path=f"{os.environ['PATH']}:/usr/sbin") is None:
         pytest.skip("haproxy is not installed")
