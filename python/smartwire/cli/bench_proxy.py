@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from pathlib import Path
 
 import click
 
@@ -23,8 +23,11 @@ from smartwire.cli.page import DURATION, command, json_option
 @click.option("--size", type=click.IntRange(1, 100_000_000), default=8192, show_default=True, help="Bytes per object.")
 @click.option("--connections", type=click.IntRange(1, 5000), default=32, show_default=True, help="At a time.")
 @click.option("--seed", type=int, default=1, show_default=True, help="Of the order in each round.")
+@click.option("--report", type=click.Path(dir_okay=False, path_type=Path), help="Write an HTML page with a plot, too.")
 @json_option
-def proxy(rounds: int, seconds: float, size: int, connections: int, seed: int, as_json: bool) -> None:
+def proxy(
+    rounds: int, seconds: float, size: int, connections: int, seed: int, report: Path | None, as_json: bool
+) -> None:
     """Transactions per second, time to first byte and processor time of the proxy engine.
 
     Client and server each behind a router, in network namespaces, with the box between them: the proxy in TCP and HTTP
@@ -35,10 +38,10 @@ def proxy(rounds: int, seconds: float, size: int, connections: int, seed: int, a
     """
     import contextlib
     import tempfile
-    from pathlib import Path
 
-    from smartwire.cli.output import Progress, emit
+    from smartwire.cli.output import Progress, emit, table
     from smartwire.proxy.bench import LEFT_OUT, SCENARIOS, figures, orders, prepared, syn_cost
+    from smartwire.proxy.bench_report import COLUMNS, html, notes, rows, title
     from smartwire.proxy.haproxy import program
     from smartwire.wire.ports import check_machine
 
@@ -60,51 +63,12 @@ def proxy(rounds: int, seconds: float, size: int, connections: int, seed: int, a
             "syn": [syn_cost(prefixes, seed) for prefixes in (1, 1000, 1 << 17)],
             "left_out": LEFT_OUT,
         }
-    emit(document) if as_json else show(document)
-
-
-def show(d: dict[str, Any]) -> None:
-    """The figures for a person."""
-    from smartwire.cli.output import table
-
-    def ratio(r: dict[str, Any] | None) -> str:
-        if not r:
-            return "-"
-        same = "" if r["distinguishable"] else " (not distinguishable)"
-        return f"{r['ratio']:.2f} [{r['low']:.2f}, {r['high']:.2f}]{same}"
-
-    rows = [
-        (
-            f["text"],
-            f"{f['tps']:,.0f}",
-            f"{f['ttfb_ms']['p50']:.2f}",
-            f"{f['ttfb_ms']['p99']:.2f}",
-            "-" if f["haproxy_cpu_us"] is None else f"{f['haproxy_cpu_us']:.0f}",
-            ratio(f.get("tps_to_best")),
-            "-" if f["paper_tps_ratio"] is None else f"{f['paper_tps_ratio']:.2f}",
-            ratio(f.get("cpu_to_best")),
-            f"{f['client_cpu_share']:.0%}",
-        )
-        for f in d["figures"]
-    ]
-    heads = (
-        "SCENARIO",
-        "TPS",
-        "TTFB P50",
-        "P99 MS",
-        "HAPROXY CPU US",
-        "TPS TO BEST",
-        "PAPER",
-        "CPU TO BEST",
-        "CLIENT CPU",
-    )
-    click.echo(
-        f"{d['rounds']} rounds of {d['seconds']:g} s, {d['size']:,} bytes, {d['connections']} connections at a time"
-    )
-    table(heads, rows, right=(1, 2, 3, 4, 6, 8))
-    for s in d["syn"]:
-        click.echo(
-            f"a SYN with {s['prefixes']:,} prefixes: {s['hit_ns']:.0f} ns if it hits one, {s['miss_ns']:.0f} if not"
-        )
-    for what, why in d["left_out"].items():
-        click.echo(f"left out: {what} ({why})")
+    if report:
+        report.write_text(html(document))
+    if as_json:
+        emit(document)
+        return
+    click.echo(title(document))
+    table(COLUMNS, rows(document), right=(1, 2, 3, 4, 6, 8))
+    for note in notes(document):
+        click.echo(note)

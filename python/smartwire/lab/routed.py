@@ -13,6 +13,7 @@ import contextlib
 import itertools
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from pathlib import Path
 from smartwire.errors import Error
 from smartwire.lab.net import PREFIX, check_requirements, remove_namespace, run, sweep
 from smartwire.proxy.netns import socket_inside
+from smartwire.proxy.registry import directory_of
 
 HOSTS = ("client", "router1", "box", "router2", "server")
 LINKS = (
@@ -127,6 +129,7 @@ class Routed:
                 self.proxy("down", "--limit", "0")
         for host in HOSTS:
             remove_namespace(self.ns(host))
+        shutil.rmtree(directory_of(self.proxy_name), ignore_errors=True)
 
     def run(self, host: str, *argv: str, check: bool = True) -> str:
         """Runs a command inside a host and returns what it printed."""

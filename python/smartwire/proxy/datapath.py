@@ -195,9 +195,13 @@ class Datapath:
         seen = memoryview(values).cast("Q")[SEEN_WORD :: FLOW.size // 8]
         return [keys[i * KEY.size :][: KEY.size] for i, ns in enumerate(seen) if ns < before_ns]
 
-    def forget(self, keys: Sequence[bytes]) -> int:
-        """Removes flows; returns how many were still there."""
-        return self.maps["px_flows_map"].delete(b"".join(keys)) if keys else 0
+    def forget(self, keys: Sequence[bytes], before_ns: int) -> None:
+        """Removes flows that are still as quiet; a connection may have begun anew meanwhile."""
+        flows = self.maps["px_flows_map"]
+        for key in keys:
+            value = flows.get(key)
+            if value and memoryview(value).cast("Q")[SEEN_WORD] < before_ns:
+                flows.delete(key)
 
 
 def sum_words(raw: bytes | None) -> int:

@@ -70,26 +70,26 @@ class Sockets:
         self.diag = socket_inside(namespace, socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_SOCK_DIAG)
         self.diag.settimeout(2.0)
         self.core_ifindex = core_ifindex
+        self.lock = threading.Lock()
+        """One question at a time: answers have nothing to tell them apart."""
 
     def keys(self) -> set[bytes]:
         """The flows (:class:`smartwire.proxy.layout.Key`, packed) that have a socket of either leg."""
-        return {self._key(family, identity) for family, identity in self._dump(ALL & ~(1 << LISTEN))}
+        return {self._key(family, identity) for family, identity in self._list(ALL & ~(1 << LISTEN))}
 
     def count(self) -> int:
         """Connections, both legs, whatever their state."""
-        return sum(1 for _ in self._dump(ALL & ~(1 << LISTEN)))
+        return len(self._list(ALL & ~(1 << LISTEN)))
 
     def reset_all(self) -> int:
         """Ends every connection with a reset to its other end; returns how many."""
-        found = list(self._dump(ALL & ~(1 << LISTEN | ENDED)))
-        for family, identity in found:
-            with contextlib.suppress(OSError):
-                self._send(
-                    SOCK_DESTROY,
-                    NLM_F_REQUEST | NLM_F_ACK,
-                    REQUEST.pack(family, socket.IPPROTO_TCP, 0, 0, ALL, identity),
-                )
-                self.diag.recv(1 << 16)
+        found = self._list(ALL & ~(1 << LISTEN | ENDED))
+        with self.lock:
+            for family, identity in found:
+                body = REQUEST.pack(family, socket.IPPROTO_TCP, 0, 0, ALL, identity)
+                with contextlib.suppress(OSError):  # it may have ended by itself
+                    self._send(SOCK_DESTROY, NLM_F_REQUEST | NLM_F_ACK, body)
+                    self.diag.recv(1 << 16)
         return len(found)
 
     def close(self) -> None:
@@ -108,19 +108,30 @@ class Sockets:
     def _send(self, kind: int, flags: int, body: bytes) -> None:
         self.diag.send(HEADER.pack(HEADER.size + len(body), kind, flags, 0, 0) + body)
 
-    def _dump(self, states: int) -> Iterator[tuple[int, bytes]]:
-        for family in (socket.AF_INET, socket.AF_INET6):
-            body = REQUEST.pack(family, socket.IPPROTO_TCP, 0, 0, states, bytes(48))
-            self._send(SOCK_DIAG_BY_FAMILY, NLM_F_REQUEST | NLM_F_DUMP, body)
-            done = False
-            while not done:
-                answer = self.diag.recv(1 << 18)
-                at = 0
-                while at < len(answer):
-                    length, kind, *_ = HEADER.unpack_from(answer, at)
-                    if kind in (NLMSG_DONE, NLMSG_ERROR):
-                        done = True
-                        break
-                    # A socket of both versions that carries IPv4 says so by its addresses.
-                    yield family, REPLY.unpack_from(answer, at + HEADER.size)[4]
-                    at += (length + 3) & ~3
+    def _list(self, states: int) -> list[tuple[int, bytes]]:
+        """All sockets in some states: (address family, struct inet_diag_sockid)."""
+        try:
+            with self.lock:
+                return [found for family in (socket.AF_INET, socket.AF_INET6) for found in self._dump(family, states)]
+        except OSError as e:
+            raise Error(f"The kernel does not list the container's sockets: {e.strerror or e}.") from None
+
+    def _dump(self, family: int, states: int) -> Iterator[tuple[int, bytes]]:
+        self._send(
+            SOCK_DIAG_BY_FAMILY,
+            NLM_F_REQUEST | NLM_F_DUMP,
+            REQUEST.pack(family, socket.IPPROTO_TCP, 0, 0, states, bytes(48)),
+        )
+        while True:
+            answer = self.diag.recv(1 << 18)
+            at = 0
+            while at < len(answer):
+                length, kind, *_ = HEADER.unpack_from(answer, at)
+                if kind == NLMSG_DONE:
+                    return
+                if kind == NLMSG_ERROR:
+                    (code,) = struct.unpack_from("=i", answer, at + HEADER.size)
+                    raise OSError(-code, os.strerror(-code))
+                # A socket of both versions that carries IPv4 says so by its addresses.
+                yield family, REPLY.unpack_from(answer, at + HEADER.size)[4]
+                at += (length + 3) & ~3

@@ -17,6 +17,7 @@ import fcntl
 import json
 import os
 import re
+import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -87,7 +88,8 @@ def find(name: str | None) -> Running:
 
 @contextlib.contextmanager
 def claim(name: str) -> Iterator[Path]:
-    """Holds the run directory of `name`; what a dead supervisor left in it stays until :func:`clean`."""
+    """Holds the run directory of `name`; what a dead supervisor left in it stays until :func:`clean`. A log outlives
+    its proxy."""
     directory = directory_of(name)
     try:
         directory.mkdir(parents=True, exist_ok=True, mode=0o755)
@@ -104,6 +106,8 @@ def claim(name: str) -> Iterator[Path]:
     try:
         yield directory
     finally:
+        if not (directory / "log").exists() or not (directory / "log").stat().st_size:
+            shutil.rmtree(directory, ignore_errors=True)
         os.close(lock)
 
 

@@ -172,7 +172,10 @@ class Supervisor:
             self.look()
             self.carry_out()
             if now >= next_sweep:
-                self.sweep()
+                try:
+                    self.sweep()
+                except Error as e:
+                    self.note(str(e))
                 next_sweep = now + SWEEP_S
             woke = time.monotonic()
 
@@ -199,9 +202,9 @@ class Supervisor:
         assert self.datapath
         self.datapath.close()
         self.deaths += 1
-        reset = self.sockets.reset_all()
+        reset = self.reset_all()
         self.process.kill()
-        reset += self.sockets.reset_all()
+        reset += self.reset_all()
         self.note(f"{what}; {reset} of its sockets were reset")
         pause = 0.05
         while not self.ended.wait(pause):
@@ -214,14 +217,22 @@ class Supervisor:
                 self.note(f"HAProxy runs again (pid {self.process.pid})")
                 return
 
+    def reset_all(self) -> int:
+        """Resets all connections in the container; returns how many. A failure is no reason to go no further."""
+        try:
+            return self.sockets.reset_all()
+        except Error as e:
+            self.note(str(e))
+            return 0
+
     def sweep(self) -> None:
         """Forgets flows that have no socket any more."""
         assert self.datapath
         self.old = [p for p in self.old if p.alive()]
-        now = time.monotonic_ns()
-        if quiet := self.datapath.quiet(now - QUIET_NS):
+        before = time.monotonic_ns() - QUIET_NS
+        if quiet := self.datapath.quiet(before):
             have = self.sockets.keys()
-            self.datapath.forget([key for key in quiet if key not in have])
+            self.datapath.forget([key for key in quiet if key not in have], before)
 
     # ---- questions and orders ----
 
@@ -355,10 +366,10 @@ class Supervisor:
             process.finish()
         while any(p.alive() for p in processes) and time.monotonic() < until:
             time.sleep(0.05)
-        self.left["reset"] = self.sockets.reset_all()
+        self.left["reset"] = self.reset_all()
         for process in processes:
             process.kill()
-        self.sockets.reset_all()
+        self.reset_all()
         time.sleep(0.05)  # what the resets set off is still to leave the container
         self.tear_down()
 
