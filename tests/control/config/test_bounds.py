@@ -8,9 +8,9 @@ from __future__ import annotations
 import ipaddress
 import sys
 import time
-from pathlib import Path
 
 import pytest
+from scratchbox import Box
 
 PREFIXES = 131_072
 
@@ -81,9 +81,6 @@ def test_a_large_configuration_is_loaded_compared_checked_and_committed(box, cap
 
 @pytest.mark.parametrize(("what", "most"), [("compare", 1.5), ("check", 11.0), ("commit", 11.0)])
 def test_ten_times_as_many_policies_take_no_more_than_ten_times_the_work(box, tmp_path, what, most):
-    sys.path.insert(0, str(Path(__file__).parent))
-    from conftest import Box
-
     small = calls(getattr(grown(box, 50), what))
     large = calls(getattr(grown(Box(tmp_path / "large"), 500), what))
     assert large / small < most, f"{small} calls for 50 policies, {large} for 500"

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import random
-import sys
 from pathlib import Path
 
 import pytest
+from modeldisk import Killed, ModelDisk
+from scratchbox import Box
 from smartwire.config.engine import Candidate, CommitFailed, Who
 from smartwire.config.load import load
-
-sys.path.insert(0, str(Path(__file__).parent))
-from conftest import Box
-from modeldisk import Killed, ModelDisk
 
 OLD = "set wires north pair eth1 core eth2\nset prefix-lists cdn file cdn.txt\nset policies a engine none"
 NEW = """
