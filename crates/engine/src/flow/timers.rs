@@ -98,13 +98,13 @@ impl Flow<'_> {
     pub(crate) fn settle<I: Io>(&mut self, cx: &mut Cx<'_, I>) -> (Fate, Due) {
         self.pump_core(cx);
         let mut due = [None; 2];
-        for t in 0..2 {
-            due[t] = self.ack_due(t, cx.now, cx.sh);
+        for (t, due) in due.iter_mut().enumerate() {
+            *due = self.ack_due(t, cx.now, cx.sh);
             // One acknowledgement for what arrived at once, as receivers with GRO send: nobody learns later by it.
             let wait = cx.sh.more == Some(t) && !self.act.rx[t].is_urgent();
-            if !wait && due[t].is_some_and(|at| at <= cx.now) {
+            if !wait && due.is_some_and(|at| at <= cx.now) {
                 self.ack_to(cx, t);
-                due[t] = self.ack_due(t, cx.now, cx.sh);
+                *due = self.ack_due(t, cx.now, cx.sh);
             }
         }
         self.mark(cx);

@@ -11,7 +11,7 @@
 
 use super::dip::{Dip, Found, OVER};
 use super::foreign::Foreign;
-use super::meter::{mark, Meter};
+use super::meter::{self, mark, Meter};
 use super::oneway::Split;
 use super::pace::{Pace, Pacer};
 use super::Mode;
@@ -68,6 +68,7 @@ const PROBE_LAST_NS: u64 = 16_000 * MS;
 
 /// The controller of a subscriber that is receiving.
 #[derive(Clone, Debug)]
+#[repr(C)]
 pub struct Control {
     pub(super) in_flight: u64,
     pub(super) budget: u64,
@@ -76,7 +77,6 @@ pub struct Control {
     peak: [u64; 2],
     peak_began: Now,
     pub(super) mode: Mode,
-    pub(super) meter: Meter,
     pub(super) last: Now,
     /// What passes beside the engine towards the phone, and all that the phone sends.
     foreign: Foreign,
@@ -101,6 +101,8 @@ pub struct Control {
     /// Share of in flight beside others, 1/256 of theirs, and when it tended to the fair one last.
     share: u64,
     share_at: Now,
+    /// Last, as the history in it is.
+    pub(super) meter: Meter,
 }
 
 /// Finds out whether anybody competes still.
@@ -134,6 +136,9 @@ pub struct Setting {
 pub(super) fn bytes_in(rate: u64, ns: u64) -> u64 {
     rate.saturating_mul(ns / 1_000) / 1_000_000
 }
+
+/// What an ordinary packet needs comes first: all but the history, of which it is a bucket or two.
+pub(super) const FRONT: usize = std::mem::offset_of!(Control, meter) + meter::FRONT;
 
 impl Control {
     /// A controller that knows nothing yet.

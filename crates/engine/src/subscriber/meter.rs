@@ -30,8 +30,8 @@ const UP_COVERED_NS: u64 = 5 * MS;
 
 /// The measurements of one subscriber.
 #[derive(Clone, Debug)]
+#[repr(C)]
 pub struct Meter {
-    delivered: History,
     /// Least round trip without what waited on the way back, ns; `u64::MAX` before the first sample.
     least: u64,
     /// Latest round trip likewise, ns.
@@ -72,7 +72,12 @@ pub struct Meter {
     up_mean: u64,
     up_most: [u64; 2],
     up_began: Now,
+    /// Last, as its own array is.
+    delivered: History,
 }
+
+/// Where the array in it begins.
+pub const FRONT: usize = std::mem::offset_of!(Meter, delivered) + super::rate::FRONT;
 
 impl Meter {
     /// Nothing is known yet.

@@ -164,7 +164,7 @@ impl Subscribers {
     pub fn prefetch_more(&self, sub: u32, flow: u32) {
         self.flows.prefetch(flow);
         if let Some(record) = self.records.get(sub) {
-            self.controls.prefetch(record.control);
+            self.controls.prefetch_front(record.control, control::FRONT);
         }
     }
 

@@ -11,18 +11,24 @@ const WIDTH: u64 = 1 << WIDTH_SHIFT;
 pub const LONGEST: u64 = (BUCKETS as u64 - 2) << WIDTH_SHIFT;
 
 /// Bytes delivered over time, as a running total at the end of each bucket: any window costs two look-ups.
+///
+/// The long array comes last, where it is not asked for ahead of need.
 #[derive(Clone, Debug)]
+#[repr(C)]
 pub struct History {
-    /// Total at the end of each bucket, wrapping.
-    ends: [u32; BUCKETS],
-    total: u32,
     /// The newest bucket's number since the origin of time.
     newest: u64,
     /// Time that does not count, ns: silences in which a frozen radio delivered nothing.
     silent: u64,
     /// When counting began: before it there is no rate.
     since: u64,
+    total: u32,
+    /// Total at the end of each bucket, wrapping.
+    ends: [u32; BUCKETS],
 }
+
+/// Where the array begins.
+pub const FRONT: usize = std::mem::offset_of!(History, ends);
 
 impl History {
     /// An empty history that begins now.
