@@ -43,6 +43,12 @@ def test_the_wheel_runs_without_the_checkout(installed, tmp_path):
 
 
 @pytest.mark.slow
+def test_the_wheel_has_the_schema_of_the_configuration(installed, tmp_path):
+    code = "from smartwire.config.schema import load; print('wires' in load().root.children)"
+    assert run(installed.parent / "python", "-c", code, cwd=tmp_path) == "True\n"
+
+
+@pytest.mark.slow
 def test_the_wheel_simulates(installed, tmp_path):
     out = run(installed, "sim", "--down", "lte-still", "--flows", "1", "--seconds", "2", "--json", cwd=tmp_path)
     assert json.loads(out)["goodput_mbps"] > 0

@@ -49,7 +49,7 @@ def refuse(access: str, core: str, what: str) -> None:
             continue
         wire = owned[port]
         instead = f"set wires {wire} ..." if what == "run" else f"delete wires {wire}"
-        raise Error(f'{port} belongs to wire {wire} of smartwired: smartwire cli -c "configure; {instead}; commit".')
+        raise Error(f'{port} belongs to wire {wire} of smartwired: smartwire cli -c configure -c "{instead}" -c commit')
 
 
 @contextlib.contextmanager
