@@ -87,7 +87,7 @@ class FakeWire:
         self.publish()
 
     def publish(self) -> None:
-        write_stats(self.stats, self.values | {"flows": len(self.table)})
+        write_stats(self.stats, self.values | {"flows": len(self.table), "draining": len(self.draining)})
         write_events(self.events, self.log)
 
     def describe(self) -> dict[str, str]:
@@ -101,6 +101,9 @@ class FakeWire:
         found = [f for f in self.table if within(f, target)]
         if do != "resume":
             self.draining = found
+            for one in found:
+                one["mode"] = "drain"
+            self.publish()
         return len(found)
 
     def step(self) -> None:

@@ -7,6 +7,8 @@ import json
 import pytest
 from smartwire.wire import registry
 
+from .conftest import FakeWire
+
 
 def test_status_json_has_rates_shares_and_reasons(smartwire, wire):
     done = smartwire("status", "--json", "--interval", "50ms")
@@ -85,6 +87,21 @@ def test_a_drain_that_meets_its_limit_resets_counts_and_exits_1(smartwire, wire)
     done = smartwire("drain", "--limit", "200ms")
     assert done.status == 1
     assert "1 could not be delivered" in done.out
+
+
+def test_a_drain_is_over_when_what_there_was_is_handed_back_though_new_connections_come(smartwire, wire):
+    new = dict(wire.table[0], access_port=41000)
+
+    def order(do, target, limit_s):
+        found = FakeWire.order(wire, do, target, limit_s)
+        wire.table.append(new)
+        return found
+
+    wire.order = order
+    done = smartwire("drain", "--json")
+    document = json.loads(done.out)
+    assert (done.status, document["handed_back"], document["reset"]) == (0, 2, 0)
+    assert wire.table == [dict(new, mode="optimize")]
 
 
 def test_a_drain_of_one_subscriber_leaves_the_others(smartwire, wire):

@@ -13,6 +13,8 @@ from smartwire.wire.stats import EventRing, StatsPage
 from smartwire.wire.target import within
 
 POLL_S = 0.05
+STALE_S = 0.15
+"""How far the stats page may be behind: it is rewritten some ten times a second."""
 
 
 class Wire(Protocol):
@@ -93,15 +95,17 @@ class Service:
         concerned = self.wire.order(request["do"], target, limit_s)
         if not concerned and not whole and request["do"] == "drain":
             raise NotThere("Nothing that is being optimized matches: `smartwire flows` shows what is.")
+        if whole and not self.wire.drained():
+            time.sleep(STALE_S)
         while time.monotonic() < began + limit_s + 2.0:
-            left = self.left(target)
+            left = self.left(request["do"], target)
             if not left:
                 break
             yield {"flows_left": left, "custody_bytes": self.counters().get("custody_bytes", 0)}
             time.sleep(POLL_S)
         seconds = time.monotonic() - began
         if whole:
-            time.sleep(0.15)  # the stats page is rewritten some ten times a second
+            time.sleep(STALE_S)
             after = self.counters()
             handed, reset = (after.get(k, 0) - before.get(k, 0) for k in ("handed_back", "resets"))
         else:
@@ -132,12 +136,18 @@ class Service:
         packets, dropped, _ = self.wire.capture_end() or (0, 0, False)
         return {"packets": packets, "dropped": dropped}
 
-    def left(self, target: dict[str, Any]) -> int:
-        """Connections of the target that are still optimized or draining."""
+    def left(self, do: str, target: dict[str, Any]) -> int:
+        """Connections of the target that an order still concerns: those that drain; of a bypass all that are optimized.
+
+        A drain leaves new connections to the wire, so the wire need not be empty when it is over.
+        """
         if target["kind"] == "wire":
-            return 0 if self.wire.drained() else max(1, self.counters().get("flows", 1))
-        flows = self.wire.flows()
-        return sum(within(f, target) and f["mode"] != "observe" for f in flows)
+            counters = self.counters()
+            if self.wire.drained():
+                return 0
+            return counters.get("draining", 0) if do == "drain" else max(1, counters.get("flows", 1))
+        modes = [f["mode"] for f in self.wire.flows() if within(f, target)]
+        return modes.count("drain") if do == "drain" else len(modes) - modes.count("observe")
 
     def counters(self) -> dict[str, int]:
         """The stats page's values."""
