@@ -185,7 +185,7 @@ class Command:
 
 
 COMMANDS: dict[tuple[str, ...], Command] = {}
-MODULES = ["smartwire.config.operations", "smartwire.config.reports"]
+MODULES = ["smartwire.config.operations", "smartwire.config.reports", "smartwire.config.backup"]
 """Modules that register commands; others append their own before the first command is run."""
 
 
@@ -283,7 +283,7 @@ GROUPS = {
     ("request", "alarm"): "Take note of an alarm",
     ("request", "support"): "Write an archive for support",
     ("request", "wire"): "Drain, bypass, resume or capture a wire",
-    ("request", "system"): "Keep or forget the rescue configuration",
+    ("request", "system"): "Rescue configuration, backup and restore",
     ("clear",): "Clear something",
     ("test",): "Ask what would become of a connection",
 }

@@ -272,6 +272,10 @@ class Session:
         revision = self._revision(n)
         self._change(lambda config: revision.config, dict(revision.about.lists))
 
+    def replace(self, config: Config) -> None:
+        """The candidate becomes another configuration."""
+        self._change(lambda _: config)
+
     def _revision(self, n: int | str) -> Any:
         if n == "rescue":
             return self.engine.store.rescue()

@@ -226,6 +226,10 @@ class Store:
         """Keeps a revision as the rescue configuration."""
         self._put(self.rescue_file, _file(revision))
 
+    def replace_file(self, path: Path, content: bytes) -> None:
+        """Makes one of the operator's files have this content."""
+        self._put(path, content)
+
     def delete_rescue(self) -> None:
         """Forgets the rescue configuration."""
         self.disk.unlink(self.rescue_file)
