@@ -7,6 +7,7 @@
 //!   ports, offload      what an interface must be before it can be a port, mended and put back
 //!   steer               BPF: which frames come here, and the copper wire that carries all else
 //!   xsk, packet         sockets: frames in and out        } port: one interface over both
+//!   sender, train       many frames per call, and runs of a stream's segments as one
 //!   region, frames      the memory of the frames, and the ledger of who has which
 //!   huge                memory for large tables
 //!   driver              all of it as the engine sees it (engine::Io)

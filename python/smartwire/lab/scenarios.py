@@ -38,7 +38,7 @@ SCENARIOS: dict[str, Entry] = {
     "first-loss": Entry(f"{MEASURE}.loss:first_loss", 2, 0.5, "The first 10 data frames of a flow are lost"),
     "freeze": Entry(f"{MEASURE}.freeze:freeze", 4, 1.5, "The radio stops for 10 s: both ways, down, up"),
     "speedup": Entry(f"{MEASURE}.speedup:speedup", 25, 1.5, "Download times from 10 kB to 10 MB, medians of pairs"),
-    "harm": Entry(f"{MEASURE}.harm:harm", 4, 1, "No emulator: throughput and one-byte RTT beside a bridge"),
+    "harm": Entry(f"{MEASURE}.harm:harm", 9, 1, "No emulator: throughput and one-byte RTT beside a bridge"),
     "leave": Entry(f"{MEASURE}.leave:leave", 20, 2, "Drain, bypass, resume, SIGTERM and restart under 500 transfers"),
     "crash": Entry(f"{MEASURE}.leave:crash", 3, 1, "kill -9 and SIGSTOP under load"),
     "transparency": Entry(f"{MEASURE}.transparency:transparency", 2, 1,

@@ -27,7 +27,7 @@ BYPASS = Mode("bypass", Bypassed)
 
 def harm(trial: Trial) -> None:
     """Throughput of one download and the round trip of one-byte requests, the modes in turn."""
-    seconds, rounds, requests = (2.0, 1, 300) if trial.quick else (4.0, 9, 1200)
+    seconds, rounds, requests = (2.0, 1, 300) if trial.quick else (4.0, 7, 1500)
     with trial.sessions(None, BRIDGE, SMARTWIRE, OBSERVE, BYPASS, BARE) as sessions:
         for version in trial.versions:
             rates: dict[str, list[float]] = {name: [] for name in sessions}
