@@ -39,6 +39,11 @@ def replay(frames: list[tuple[int, int, int, bytes, int]]) -> str:
 def run_script(path: str, text: str, variant: str | None = None, verbose: bool = False) -> str:
     """Runs a packet script in all variants, or in one; returns a report as JSON (crates/sim/src/script: Report)."""
 
+def script_from(
+    name: str, frames: list[tuple[int, int, int, bytes, int]], flow: int | None = None, most: int = 400
+) -> str:
+    """Writes the packet script of a connection in a capture; frames as for `replay`."""
+
 def script_variants() -> list[str]:
     """Names of the variants in which each packet script runs."""
 

@@ -38,7 +38,7 @@ mod _native {
     #[pymodule_export]
     use super::reasons::reasons;
     #[pymodule_export]
-    use super::script::{run_script, script_variants};
+    use super::script::{run_script, script_from, script_variants};
     #[pymodule_export]
     use super::sim::{replay, simulate};
     #[pymodule_export]

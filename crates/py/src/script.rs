@@ -1,7 +1,9 @@
 //! Packet scripts.
 
 use pyo3::prelude::*;
-use smartwire_sim::script::{run_text, Choice, VARIANTS};
+use pyo3::pybacked::PyBackedBytes;
+use smartwire_sim::replay::Packet;
+use smartwire_sim::script::{from_capture, run_text, Choice, VARIANTS};
 
 use crate::guard;
 
@@ -13,6 +15,28 @@ pub fn run_script(py: Python<'_>, path: &str, text: &str, variant: Option<String
     let choice = Choice { variant, verbose };
     let report = guard::run(py, || Ok::<_, String>(run_text(path, text, &choice)))?;
     serde_json::to_string(&report).map_err(guard::error)
+}
+
+/// One captured frame: time in ns, interface, direction, bytes, length on the wire.
+type Captured = (u64, u32, u8, PyBackedBytes, usize);
+
+/// Writes the script of a connection in a capture (crates/sim/src/script/record.rs).
+#[pyfunction]
+#[pyo3(signature = (name, frames, flow=None, most=400))]
+pub fn script_from(py: Python<'_>, name: &str, frames: Vec<Captured>, flow: Option<usize>, most: usize) -> PyResult<String> {
+    guard::run(py, || {
+        let packets: Vec<Packet<'_>> = frames
+            .iter()
+            .map(|(at_ns, interface, direction, frame, length)| Packet {
+                at_ns: *at_ns,
+                interface: *interface,
+                direction: *direction,
+                frame,
+                length: *length,
+            })
+            .collect();
+        from_capture(name, &packets, flow, most)
+    })
 }
 
 /// Names of the circumstances in which each script runs.

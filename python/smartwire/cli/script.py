@@ -155,5 +155,33 @@ def held(directory: Path) -> dict[str, list[Path]]:
     return holders
 
 
+@command(
+    "from",
+    synopsis=["smartwire script from FILE [OPTIONS]"],
+    examples=[
+        ("smartwire script from one.pcapng", "The script of the only connection in a capture"),
+        ("smartwire script from all.pcapng --flow 3 > tests/tcp/NAME.pkt", "That of the third, into a file"),
+    ],
+    exits={1: "there is no script to be had of it", 3: "there is no such file"},
+    see=["capture", "script run"],
+)
+@argument("file", metavar="FILE", type=click.Path(path_type=Path), help="A pcapng or pcap file.")
+@click.option("--flow", type=click.IntRange(1), help="Which connection, by the order of their first packets.")
+@click.option("--packets", type=click.IntRange(3), default=400, show_default=True, help="How many packets of it to take.")
+def from_(file: Path, flow: int | None, packets: int) -> int:
+    """Turn a connection in a capture into a packet script.
+
+    What came in at the wire is sent again at the same times, with the payload replaced by a pattern; what the engine
+    does about it today is written down as what it must do. Captures of `smartwire capture` and `smartwire sim
+    --capture` hold both sides of the wire. The script goes to standard output; edit it until it says one thing.
+    """
+    from smartwire import _native, pcapng
+
+    frames = [(max(p.unix_ns, 0), p.interface, p.direction, p.frame, p.length) for p in pcapng.read(file)]
+    click.echo(_native.script_from(file.name, frames, flow, packets), nl=False)
+    return 0
+
+
 script.add_command(run)
+script.add_command(from_)
 script.add_command(rules)

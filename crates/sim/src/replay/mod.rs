@@ -16,6 +16,7 @@ use crate::codec;
 use crate::world::{EngineSpec, Optimizer};
 pub use account::FlowReport;
 use account::{Account, Key};
+pub(crate) use sides::assign;
 pub use sides::Layout;
 
 /// A captured frame.

@@ -25,15 +25,15 @@ pub enum Layout {
 
 /// A frame that came in.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Sided<'a> {
-    pub(super) at_ns: u64,
-    pub(super) side: Side,
-    pub(super) frame: &'a [u8],
-    pub(super) length: usize,
+pub(crate) struct Sided<'a> {
+    pub(crate) at_ns: u64,
+    pub(crate) side: Side,
+    pub(crate) frame: &'a [u8],
+    pub(crate) length: usize,
 }
 
 /// Tells which frames came in, and where, in the order of time.
-pub(super) fn assign<'a>(packets: &[Packet<'a>]) -> (Layout, Vec<Sided<'a>>) {
+pub(crate) fn assign<'a>(packets: &[Packet<'a>]) -> (Layout, Vec<Sided<'a>>) {
     let several = packets.iter().any(|p| p.interface != packets[0].interface);
     let directed = packets.iter().any(|p| p.direction != 0);
     let mut ordered: Vec<&Packet<'a>> = packets.iter().collect();

@@ -84,6 +84,12 @@ impl Session {
         }
     }
 
+    /// It is one that is known from elsewhere.
+    pub fn known(&mut self) {
+        let below = self.headers(End::Client, &Marks::default());
+        self.below[0].push(below);
+    }
+
     pub fn started(&self) -> bool {
         !self.below[0].is_empty() || !self.below[1].is_empty()
     }

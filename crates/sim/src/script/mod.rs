@@ -17,6 +17,7 @@
 //!   variant   the circumstances in which each script runs: address family, numbers that wrap, roles, tunnels
 //!   frame     segments to frames, tunnel a frame in its tunnel and out again; seen: frames to what a line can say
 //!   run       one script in one variant: the engine, its frames, the checkers at both taps
+//!   record    a capture as a script
 //!   judge     what was expected against what came; show: the two time lines
 //! ```
 
@@ -26,6 +27,7 @@ mod macros;
 mod model;
 mod options;
 mod parse;
+mod record;
 mod report;
 mod run;
 mod seen;
@@ -35,5 +37,6 @@ mod variant;
 
 pub use model::Script;
 pub use parse::{parse, Wrong};
+pub use record::from_capture;
 pub use report::{run_text, Choice, Report};
 pub use variant::{Variant, VARIANTS};

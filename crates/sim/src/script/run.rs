@@ -42,6 +42,8 @@ pub(super) struct Problem {
 #[derive(Default)]
 pub(super) struct Ran {
     pub crossings: Vec<Crossing>,
+    /// What the engine said: after how many crossings, of which connection, what.
+    pub said: Vec<(usize, usize, Said)>,
     pub problem: Option<Problem>,
 }
 
@@ -290,7 +292,9 @@ impl Runner<'_> {
                 EventKind::Reset(why) => Said::Reset(why),
                 EventKind::Closed => Said::Closed,
             };
-            self.said.push_back((self.conn_of(&event.key).unwrap_or(0), said));
+            let conn = self.conn_of(&event.key).unwrap_or(0);
+            self.said.push_back((conn, said));
+            self.ran.said.push((self.ran.crossings.len(), conn, said));
         }
         for (port, outer) in self.io.end_batch() {
             self.left(port, &outer);
@@ -362,7 +366,7 @@ fn counter(stats: &Stats, name: &str) -> Option<u64> {
 }
 
 /// An event as a script writes it.
-fn event(conn: usize, said: Said) -> String {
+pub(super) fn event(conn: usize, said: Said) -> String {
     let what = match said {
         Said::Optimizing => "optimizing".into(),
         Said::Refused(why) => format!("refused {}", why.name()),

@@ -101,6 +101,11 @@ pub(super) fn time(ns: u64) -> String {
     text[..short.len().max(least)].to_string()
 }
 
+/// Seconds, to the nanosecond.
+pub(super) fn exact(ns: u64) -> String {
+    format!("{}.{:09}", ns / 1_000_000_000, ns % 1_000_000_000)
+}
+
 /// One line of the picture.
 pub(super) struct Row {
     /// ' ', '-' expected and not seen, '+' seen and not expected.
