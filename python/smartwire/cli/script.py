@@ -167,7 +167,7 @@ def held(directory: Path) -> dict[str, list[Path]]:
 )
 @argument("file", metavar="FILE", type=click.Path(path_type=Path), help="A pcapng or pcap file.")
 @click.option("--flow", type=click.IntRange(1), help="Which connection, by the order of their first packets.")
-@click.option("--packets", type=click.IntRange(3), default=400, show_default=True, help="How many packets of it to take.")
+@click.option("--packets", type=click.IntRange(3), default=400, show_default=True, help="How many packets to take.")
 def from_(file: Path, flow: int | None, packets: int) -> int:
     """Turn a connection in a capture into a packet script.
 
