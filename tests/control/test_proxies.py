@@ -114,4 +114,5 @@ def test_a_supervisor_that_says_nothing_is_not_waited_for(watched, proxy, monkey
 def test_a_supervisor_that_died_raises_the_alarm(run_dir):
     with claim("q") as directory:
         (directory / "proxy.json").write_text(json.dumps({"name": "q", "pid": 1, "started": 2.0}))
+        (directory / "log").write_text("it has said something, so its directory stays\n")
     assert [(view.name, view.serving) for view in Proxies().look()] == [("q", False)]
