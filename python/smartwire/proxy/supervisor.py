@@ -317,6 +317,7 @@ class Supervisor:
         file = request.get("rules") or self.settings.rules
         rules = read_rules(Path(file)) if file else EVERYTHING
         order = Reload(rules, compile_rules(rules), not request.get("rules_only"))
+        warnings = unreachable(rules)
         # By the main thread: the kernel kills a HAProxy whose starting thread has ended (PR_SET_PDEATHSIG).
         self.orders.put(order)
         while True:
@@ -329,7 +330,7 @@ class Supervisor:
                 continue
             if isinstance(done, Error):
                 raise done
-            return done
+            return done | {"warnings": warnings}
 
     def carry_out(self) -> None:
         """The orders that have come."""
@@ -351,7 +352,7 @@ class Supervisor:
             self.old.append(old)
         self.datapath.use(order.rules, order.tables)
         self.note(f"reloaded: {len(order.rules)} rules, HAProxy pid {self.process.pid}")
-        return {"rules": len(order.rules), "warnings": unreachable(order.rules), "pid": self.process.pid}
+        return {"rules": len(order.rules), "pid": self.process.pid}
 
     def down(self, request: dict[str, Any]) -> Iterator[dict[str, Any]]:
         """Ends the proxy; goes on if whoever asked goes away."""
