@@ -51,7 +51,7 @@ impl Map {
 
     /// Sets values, keys and values one behind the other.
     pub fn update(&self, keys: &[u8], values: &[u8]) -> Result<(), SteerError> {
-        if !keys.len().is_multiple_of(self.key) || keys.len() / self.key * self.value != values.len() {
+        if keys.len() % self.key != 0 || keys.len() / self.key * self.value != values.len() {
             return Err(SteerError::Refused("Keys and values are not as long as the map's; this is a bug.".to_owned()));
         }
         let pairs = keys.chunks_exact(self.key).zip(values.chunks_exact(self.value));
@@ -92,7 +92,7 @@ impl Map {
     }
 
     fn check_keys(&self, keys: &[u8]) -> Result<(), SteerError> {
-        if keys.is_empty() || !keys.len().is_multiple_of(self.key) {
+        if keys.is_empty() || keys.len() % self.key != 0 {
             return Err(SteerError::Refused("The key is not as long as the map's; this is a bug.".to_owned()));
         }
         Ok(())
