@@ -155,7 +155,8 @@ impl Session {
     fn segment(&mut self, now_ms: u32, end: End, seg: &Segment, marks: &Marks, below: &Below) -> Vec<u8> {
         let (e, o) = (end as usize, end.other() as usize);
         let opts = self.options(seg);
-        if seg.flags & SYN != 0 {
+        // One that stands elsewhere is none of this connection's.
+        if seg.flags & SYN != 0 && seg.seq == 0 {
             let ts = opts.iter().any(|o| matches!(o, Opt::Ts(_)));
             let ws = opts.iter().find_map(|o| if let Opt::Wscale(n) = o { Some(*n) } else { None });
             self.syn[e] = Some((ts, ws));
