@@ -4,8 +4,14 @@
 
 #[path = "../examples/budget/bbr.rs"]
 mod bbr;
+#[path = "../examples/budget/case.rs"]
+mod case;
 #[path = "../examples/budget/delay.rs"]
 mod delay;
+#[path = "../examples/budget/event.rs"]
+mod event;
+#[path = "../examples/budget/flow.rs"]
+mod flow;
 #[path = "../examples/budget/phone.rs"]
 mod phone;
 #[path = "../examples/budget/scenes.rs"]
@@ -74,24 +80,41 @@ fn on_driving_lte_with_its_outages_the_queue_is_short_and_no_goodput_is_lost() {
     }
 }
 
-/// Through the whole engine, between model endpoints.
+/// Through the whole engine, between model endpoints: p95 against a limit, CUBIC's and that of BBR behind a proxy; goodput
+/// as shares of CUBIC's and the proxy's.
+fn whole_beats_both(name: &str, seed: u64, limit_ms: f64, share: [f64; 2]) {
+    let Some((down, up, _)) = link(name, seed, None, None) else {
+        println!("{name} is not here: skipped");
+        return;
+    };
+    let [engine, cubic, _, proxy] = whole::compare(&down, &up, 2);
+    let (ms, of_cubic, of_proxy) = (engine.ms[1], engine.ms[1] / cubic.ms[1], engine.ms[1] / proxy.ms[1]);
+    let goodput = [engine.share / cubic.share, engine.share / proxy.share];
+    println!("{name} {seed}: p95 {ms:.0} ms, {of_cubic:.3} of CUBIC's, {of_proxy:.3} of the proxy's; goodput {goodput:.3?} of theirs");
+    assert!(ms <= limit_ms && of_cubic <= 0.2 && of_proxy <= 0.5, "{name} {seed}: p95 of {ms} ms");
+    assert!(goodput[0] >= share[0] && goodput[1] >= share[1], "{name} {seed}: goodput {goodput:.3?}");
+}
+
+/// What is wanted is 150 ms on the Verizon trace, which has gaps of 0.2 s, and 0.97 and 1 of the goodputs. On the others
+/// outages last for seconds, and the delay is judged by CUBIC's and the proxy's alone. Where a bound is below what is
+/// wanted, that much is missing.
 #[test]
 fn on_real_traces_the_queue_is_a_fifth_of_cubics_and_goodput_keeps_up() {
-    // The Verizon trace has gaps of 0.2 s; on the others outages last for seconds, and the delay is judged by CUBIC's and
-    // the proxy's alone. Shares are of CUBIC's goodput.
-    for (name, offset, limit_ms, share) in
-        [("verizon", 1, 165.0, 0.97), ("verizon", 2, 165.0, 0.97), ("att", 1, f64::MAX, 0.97), ("tmo", 1, f64::MAX, 0.92)]
-    {
-        let Some((down, up, _)) = link(name, offset, None, None) else {
-            println!("{name} is not here: skipped");
-            continue;
-        };
-        let [engine, cubic, _, proxy] = whole::compare(&down, &up, 2);
-        let (ms, of_cubic, of_proxy) = (engine.ms[1], engine.ms[1] / cubic.ms[1], engine.ms[1] / proxy.ms[1]);
-        println!("{name} {offset}: p95 {ms:.0} ms, {of_cubic:.3} of CUBIC's, {of_proxy:.3} of the proxy's");
-        assert!(ms <= limit_ms && of_cubic <= 0.2 && of_proxy <= 0.5, "{name} {offset}");
-        assert!(engine.share >= share * cubic.share, "{name} {offset}: {} of {}", engine.share, cubic.share);
-    }
+    whole_beats_both("verizon", 1, 160.0, [0.97, 0.99]);
+    whole_beats_both("verizon", 2, 150.0, [0.97, 0.99]);
+    whole_beats_both("verizon", 6, 150.0, [0.97, 1.0]);
+    whole_beats_both("att", 1, f64::MAX, [0.97, 0.85]);
+    whole_beats_both("att", 5, f64::MAX, [0.97, 1.0]);
+    whole_beats_both("tmo", 1, f64::MAX, [0.92, 0.97]);
+    whole_beats_both("tmo", 6, f64::MAX, [0.97, 0.96]);
+}
+
+#[test]
+fn on_links_that_nothing_was_tuned_on_the_queue_is_short_too_and_goodput_keeps_up() {
+    whole_beats_both("fast-swings", 1, 150.0, [0.97, 1.0]);
+    whole_beats_both("steep", 1, 150.0, [0.97, 1.0]);
+    whole_beats_both("lte-driving", 11, 160.0, [0.97, 1.0]);
+    whole_beats_both("lte-driving", 13, 160.0, [0.97, 1.0]);
 }
 
 #[test]
@@ -241,9 +264,11 @@ fn random_loss_costs_nothing_and_what_drops_is_respected() {
     let bulk = || vec![FlowSpec::bulk(Who::Smart)];
     let mut case = plain();
     let lossless = goodput(&with(&case, bulk()), 0, 2 * SEC, 40 * SEC);
-    (case.down.loss, case.up.loss) = (0.01, 0.01);
-    let lossy = goodput(&with(&case, bulk()), 0, 2 * SEC, 40 * SEC);
-    assert!(lossy >= 0.95 * lossless, "{lossy} of {lossless} Mbit/s at 1% loss");
+    for (loss, share) in [(0.01, 0.97), (0.03, 0.94)] {
+        (case.down.loss, case.up.loss) = (loss, loss);
+        let lossy = goodput(&with(&case, bulk()), 0, 2 * SEC, 40 * SEC);
+        assert!(lossy >= share * lossless, "{lossy} of {lossless} Mbit/s, {loss} of all packets lost");
+    }
     for (what, json, mbps) in [
         ("a policer", r#"{"policer": {"mbps": 5, "bucket_bytes": 30000}, "delay_ms": 25}"#, 5.0),
         ("64 kB before 20 Mbit/s", r#"{"rate": {"mbps": 20}, "queue_bytes": 64000, "delay_ms": 25}"#, 20.0),

@@ -286,6 +286,7 @@ impl Sender {
             }
         }
         self.blame.delivered(out.delivered());
+        self.peak_held = self.peak_flight().saturating_sub(out.delivered() / 4);
         if self.rate.end_ack(self.rtt.min()) {
             self.peak_before = self.peak;
             self.peak = self.in_flight();

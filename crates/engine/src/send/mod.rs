@@ -76,6 +76,8 @@ pub struct Sender {
     /// Highest flight of this round and the one before, bytes.
     peak: u32,
     peak_before: u32,
+    /// The same, coming down by a quarter of what is delivered at most.
+    peak_held: u32,
     reno: NewReno,
     blame: Blame,
     blame_from: Off,
@@ -137,6 +139,7 @@ impl Sender {
             sack_seen: [(0, 0); 4],
             peak: 0,
             peak_before: 0,
+            peak_held: 0,
             first_left: 0,
             first_open: false,
             last_new: None,
@@ -238,8 +241,10 @@ impl Sender {
         self.q.flight - self.reno_out()
     }
     /// The most that was on its way at once in this round trip and the one before, bytes.
+    /// It comes down by no more than a quarter of what is delivered: twice of it beyond una never goes back, or
+    /// acknowledgements to X would pause until una has caught up, longer than X waits before it sends a probe.
     pub fn peak_flight(&self) -> u32 {
-        self.peak.max(self.peak_before)
+        self.peak_held.max(self.peak).max(self.peak_before)
     }
     /// Bytes found lost and not sent again yet.
     pub fn lost(&self) -> u32 {

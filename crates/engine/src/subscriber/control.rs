@@ -6,14 +6,16 @@
 //!
 //! The rule starves whoever waits behind something that it does not control, since a delay that does not shrink with the
 //! budget makes it smaller each round. Therefore the way back is measured apart and covered in full ([`Meter::up`]);
-//! dips tell a longer path from a queue ([`Dip`]); and where others fill the queue, the budget follows what they have in it, or gives way if nobody tells how much that is
-//! ([`Mode::Compete`]).
+//! dips tell a longer path from a queue ([`Dip`]); and where others fill the queue, the budget follows what they have in
+//! it ([`Share`]), or gives way if nobody tells how much that is ([`Mode::Compete`]).
 
-use super::dip::{Dip, Found, OVER};
+use super::dip::{Dip, Found};
 use super::foreign::Foreign;
-use super::meter::{self, mark, Meter};
+use super::meter::{self, Meter};
 use super::oneway::Split;
 use super::pace::{Pace, Pacer};
+use super::probe::Probe;
+use super::share::Share;
 use super::Mode;
 use crate::api::Now;
 
@@ -53,18 +55,6 @@ const OTHERS_NS: u64 = 100 * MS;
 /// Others who send less than this do not fill a queue, bytes per second; nor does a phone that sends less than that.
 const OTHERS_LEAST: u64 = 12_500;
 const UPLINK_LEAST: u64 = 50_000;
-/// In flight for each byte that others have in flight while they compete, 1/256: as in drop-tail queues, where who came
-/// first keeps most of the link for long. It tends to the fair share, by one part of so many each second.
-const FAIR: u64 = 300;
-const CAME_FIRST: u64 = 640;
-const CAME_LATER: u64 = 115;
-const TENDS_PART: u64 = 64;
-/// Alone with a busy link for so long, it came first, ns.
-const FIRST_NS: u64 = 4_000 * MS;
-/// While others compete and nobody tells when they leave, half of the window is given up for a round trip after this, ns;
-/// then after twice this and so on.
-const PROBE_FIRST_NS: u64 = 2_000 * MS;
-const PROBE_LAST_NS: u64 = 16_000 * MS;
 
 /// The controller of a subscriber that is receiving.
 #[derive(Clone, Debug)]
@@ -95,32 +85,9 @@ pub struct Control {
     longer: u64,
     longer_times: u32,
     probe: Probe,
-    /// Since when the budget has followed the delivery rate, and since when others have been sending much.
-    alone_since: Now,
-    others_since: Option<Now>,
-    /// Share of in flight beside others, 1/256 of theirs, and when it tended to the fair one last.
-    share: u64,
-    share_at: Now,
+    share: Share,
     /// Last, as the history in it is.
     pub(super) meter: Meter,
-}
-
-/// Finds out whether anybody competes still.
-#[derive(Clone, Copy, Debug)]
-struct Probe {
-    /// When the next one is due, and how long after it the next.
-    at: Now,
-    wait: u64,
-    stage: Stage,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stage {
-    Wait,
-    /// In flight may be so much, which half empties the queue if it is all ours; the round trip before.
-    Halve { budget: u64, rtt: u64 },
-    /// It is; least round trip since, until then.
-    Look { budget: u64, rtt: u64, until: Now, seen: u64 },
 }
 
 /// What the controller is set to.
@@ -162,11 +129,8 @@ impl Control {
             undoubted: 0,
             longer: 0,
             longer_times: 0,
-            probe: Probe { at: now, wait: PROBE_FIRST_NS, stage: Stage::Wait },
-            alone_since: now,
-            others_since: None,
-            share: 0,
-            share_at: now,
+            probe: Probe::new(now),
+            share: Share::new(now),
         }
     }
 
@@ -202,7 +166,7 @@ impl Control {
             return;
         }
         self.mode = Mode::Track;
-        self.alone_since = now;
+        self.share.alone(now);
         // Since the queue appeared the link has delivered all that it can; before, what was sent.
         self.rate = self.meter.rate(self.meter.busy_for().max(RATE_LEAST_NS));
         self.hold_for(now, self.wanted(set.target_ns), self.meter.least() + set.target_ns);
@@ -277,7 +241,7 @@ impl Control {
                     self.hold = self.hold.max(before.min(1 << 40) as u64);
                     self.found(now, set, ns);
                 } else {
-                    self.probe.wait = PROBE_FIRST_NS;
+                    self.probe = Probe::new(now);
                     self.give_way(now, false);
                 }
             }
@@ -313,15 +277,8 @@ impl Control {
         self.mode = Mode::Compete;
         self.dip = Dip::None;
         self.budget = u64::MAX;
-        self.probe.stage = Stage::Wait;
-        self.probe.at = now.after_ns(self.probe.wait);
-        self.share_at = now;
-        let came = if told { self.others_since.unwrap_or(now) } else { now };
-        if came.since(self.alone_since) > FIRST_NS {
-            self.share = CAME_FIRST;
-        } else if self.share == 0 {
-            self.share = FAIR;
-        }
+        self.probe.begin(now);
+        self.share.begin(now);
     }
 
     fn compete(&mut self, now: Now) {
@@ -330,33 +287,23 @@ impl Control {
             self.budget = self.beside_others(now);
             !self.others(now, self.rate / 16)
         } else {
-            self.budget = u64::MAX;
             let alone = self.probe.step(now, self.in_flight, &self.meter);
-            if let Stage::Halve { budget, .. } | Stage::Look { budget, .. } = self.probe.stage {
-                self.budget = budget;
-            }
+            self.budget = self.probe.budget();
             alone
         };
         if alone || self.meter.queue() == 0 {
             self.mode = Mode::Track;
-            self.alone_since = now;
+            self.share.alone(now);
             self.meter.forget_doubt(now);
         }
     }
 
-    /// As much as others have in flight, times the share: where all are in one queue, that is each one's part of the link.
+    /// A share of what others have in flight; no limit if they have ceased.
     fn beside_others(&mut self, now: Now) -> u64 {
-        if now.since(self.share_at) > 1_000 * MS {
-            self.share_at = now;
-            let by = self.share.abs_diff(FAIR) / TENDS_PART;
-            self.share = if self.share > FAIR { self.share - by } else { self.share + by };
+        match self.foreign.rate(now) {
+            theirs if theirs < OTHERS_LEAST => u64::MAX,
+            theirs => self.share.budget(now, theirs, self.meter.whole_rtt).max(LEAST),
         }
-        let rate = self.foreign.rate(now);
-        if rate < OTHERS_LEAST {
-            return u64::MAX;
-        }
-        let theirs = bytes_in(rate, self.meter.whole_rtt);
-        (theirs * self.share / 256).max(LEAST)
     }
 
     /// Bytes of the subscriber's passed beside the engine.
@@ -364,10 +311,8 @@ impl Control {
         self.foreign.add(now, down);
         self.uplink.add(now, up);
         let theirs = self.foreign.rate(now);
-        mark(&mut self.others_since, now, theirs > OTHERS_LEAST.max(self.rate / 8));
-        if self.mode == Mode::Start && self.share == 0 && theirs > OTHERS_LEAST {
-            self.share = if theirs > 2 * self.rate { CAME_LATER } else { FAIR };
-        }
+        let much = theirs > OTHERS_LEAST.max(self.rate / 8);
+        self.share.told(now, theirs.saturating_sub(OTHERS_LEAST), much, (self.mode == Mode::Start).then_some(self.rate));
     }
 
     /// The phone sent so much payload.
@@ -421,34 +366,6 @@ impl Control {
             Mode::Compete => self.budget == u64::MAX,
             _ => self.meter.queue() > 2 * self.target(set).max(set.target_ns),
         }
-    }
-}
-
-impl Probe {
-    fn sample(&mut self, rtt: u64) {
-        if let Stage::Look { seen, .. } = &mut self.stage {
-            *seen = rtt.min(*seen);
-        }
-    }
-
-    /// Moves on. True when the queue turned out to be all ours.
-    fn step(&mut self, now: Now, in_flight: u64, meter: &Meter) -> bool {
-        match self.stage {
-            Stage::Wait if now >= self.at => {
-                self.stage = Stage::Halve { budget: in_flight / 2, rtt: meter.rtt };
-            }
-            Stage::Halve { budget, rtt } if in_flight <= budget + OVER => {
-                self.stage = Stage::Look { budget, rtt, until: now.after_ns(meter.whole_rtt), seen: u64::MAX };
-            }
-            Stage::Look { rtt, until, seen, .. } if now >= until && seen != u64::MAX => {
-                self.stage = Stage::Wait;
-                self.wait = (self.wait * 2).min(PROBE_LAST_NS);
-                self.at = now.after_ns(self.wait);
-                return seen < rtt / 10 * 7;
-            }
-            _ => {}
-        }
-        false
     }
 }
 

@@ -20,7 +20,9 @@ mod foreign;
 mod meter;
 pub mod oneway;
 pub(crate) mod pace;
+mod probe;
 mod rate;
+mod share;
 
 use crate::api::{Now, SubscriberKey};
 use crate::config::Config;

@@ -40,19 +40,42 @@ pub fn excess_down(loaded: &Outcome, idle: &Outcome) -> Vec<u64> {
     excess(&down(loaded), &down(idle))
 }
 
-fn trace_link(name: &str, offset_ms: f64, queue: u64, one_way_ms: f64) -> Option<(LinkSpec, LinkSpec)> {
-    let dir = "/work/shared/traces";
+/// Links that nothing was tuned on: other instances and later parts are had by other seeds; these have other statistics.
+pub const HELD_OUT: [&str; 7] = ["fast-swings", "steep", "far", "long-outages", "verizon-back", "att-back", "tmo-back"];
+
+/// A trace's directions; `back`: the phone's uplink serves as its downlink.
+fn trace_link(name: &str, back: bool, offset_ms: f64, queue: u64, one_way_ms: f64) -> Option<(LinkSpec, LinkSpec)> {
     let spec = |way: &str, queue| {
-        let file = format!("{dir}/{name}.{way}");
+        let file = format!("/work/shared/traces/{name}.{way}");
         std::path::Path::new(&file).exists().then(|| {
             let json = format!(r#"{{"rate": {{"trace": {{"file": "{file}", "offset_ms": {offset_ms}}}}}, "queue_bytes": {queue}, "delay_ms": {one_way_ms}}}"#);
             LinkSpec::from_json(&json).expect("valid")
         })
     };
-    Some((spec("down", queue)?, spec("up", 1_000_000)?))
+    let (down, up) = if back { ("up", "down") } else { ("down", "up") };
+    Some((spec(down, queue)?, spec(up, 1_000_000)?))
 }
 
-/// A link by name: a profile, a trace, or `constN` for N Mbit/s. `radio`: its round trip instead of the usual one, ms.
+/// A random rate with other statistics than the profiles have; and its radio round trip, ms.
+fn held_out(name: &str, seed: u64, queue: u64, radio: Option<f64>) -> Option<(LinkSpec, LinkSpec, u64)> {
+    let (mean, sigma, memory, round_trip, outages) = match name {
+        "fast-swings" => (12.0, 0.6, 300, 50.0, ""),
+        "steep" => (6.0, 0.9, 1500, 50.0, ""),
+        "far" => (6.0, 0.8, 800, 150.0, ""),
+        "long-outages" => (3.0, 1.0, 3000, 70.0, r#", "outage_every_ms": 20000, "outage_ms": 1500"#),
+        _ => return None,
+    };
+    let way = radio.unwrap_or(round_trip) / 2.0;
+    let spec = |mean: f64, queue: u64, seed: u64| {
+        let (least, most) = (mean / 40.0, mean * 8.0);
+        let rate = format!(r#"{{"mean_mbps": {mean}, "sigma": {sigma}, "memory_ms": {memory}, "min_mbps": {least}, "max_mbps": {most}, "bunch_ms": 2{outages}}}"#);
+        let json = format!(r#"{{"rate": {{"model": {rate}}}, "queue_bytes": {queue}, "delay_ms": {way}, "jitter_ms": 4, "seed": {seed}}}"#);
+        LinkSpec::from_json(&json).expect("valid")
+    };
+    Some((spec(mean, queue, seed), spec(mean / 2.0, 1_000_000, seed ^ 0xA7), 0))
+}
+
+/// A link by name: a profile, a trace (each seed begins 17 s later in it), a held-out one, or `constN` for N Mbit/s. `radio`: its round trip instead of the usual one, ms.
 pub fn link(name: &str, seed: u64, queue: Option<u64>, radio: Option<f64>) -> Option<(LinkSpec, LinkSpec, u64)> {
     let q = queue.unwrap_or(2_000_000);
     if let Some(mbps) = name.strip_prefix("const") {
@@ -70,12 +93,17 @@ pub fn link(name: &str, seed: u64, queue: Option<u64>, radio: Option<f64>) -> Op
         }
         return Some((down, up, 0));
     }
-    let full = match name {
+    if let Some(found) = held_out(name, seed, q, radio) {
+        return Some(found);
+    }
+    let (short, back) = name.strip_suffix("-back").map_or((name, false), |short| (short, true));
+    let full = match short {
         "verizon" => "Verizon-LTE-short",
         "att" => "ATT-LTE-driving-2016",
         "tmo" => "TMobile-UMTS-driving-180s",
         _ => return None,
     };
-    let (d, u) = trace_link(full, seed.saturating_sub(1) as f64 * 17_000.0, q, radio.unwrap_or(50.0) / 2.0)?;
+    let offset = seed.saturating_sub(1) as f64 * 17_000.0;
+    let (d, u) = trace_link(full, back, offset, q, radio.unwrap_or(50.0) / 2.0)?;
     Some((d, u, 0))
 }

@@ -2,7 +2,10 @@
 //! unlimited CUBIC sender and a BBR-like one. `cargo run --release -p smartwire-sim --example budget -- [table] [links]`
 
 mod bbr;
+mod case;
 mod delay;
+mod event;
+mod flow;
 mod phone;
 mod scenes;
 mod whole;
@@ -121,7 +124,7 @@ fn main() {
     let radios: Vec<Option<f64>> = get("--radio").map_or(vec![None], |s| s.split(',').map(|r| Some(r.parse().expect("ms"))).collect());
     let queues: Vec<Option<u64>> = get("--queue").map_or(vec![None], |s| s.split(',').map(|r| Some(r.parse().expect("bytes"))).collect());
     let names = get("--links").unwrap_or("lte-still,lte-driving,umts,5g,geo,leo,wifi-lossy,verizon,att,tmo,const20".into());
-    let links: Vec<&str> = names.split(',').collect();
+    let links: Vec<&str> = if names == "held-out" { delay::HELD_OUT.to_vec() } else { names.split(',').collect() };
     match args.first().map(String::as_str) {
         Some("watch") => scenes::watch(&match get("--case").as_deref() {
             Some("upload") => scenes::upload(get("--hz").map_or(1000, |h| h.parse().expect("Hz")), queues[0].unwrap_or(312_000)),

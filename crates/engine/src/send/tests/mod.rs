@@ -182,81 +182,89 @@ impl Bed {
     }
 }
 
+/// What the segments themselves say of the accounts.
+#[derive(Default)]
+struct Books {
+    flight: u32,
+    lost: u32,
+    sacked: u32,
+    held: u32,
+    sacked_segs: u32,
+    flying: Vec<u32>,
+    losing: Vec<u32>,
+    last_sacked: u32,
+}
+
 /// Rebuilds every list and account from the segments themselves.
 pub(super) fn audit(s: &Sender, pool: &SegPool) {
+    let books = walk(s, pool);
+    let q = &s.q;
+    assert_eq!((q.flight, q.lost, q.sacked, q.held), (books.flight, books.lost, books.sacked, books.held), "accounts");
+    assert_eq!((q.flight_segs as usize, q.sacked_segs), (books.flying.len(), books.sacked_segs));
+    assert_eq!(q.sacked_last, books.last_sacked);
+    assert_eq!(u64::from(books.flight + books.lost + books.sacked), s.nxt - s.una);
+    let mut in_flight = listed(pool, q.flight_head);
+    let in_order = in_flight.windows(2).all(|w| pool.at(w[0]).xmit <= pool.at(w[1]).xmit);
+    assert!(in_order, "the flight list is in order of transmission");
+    let mut flying = books.flying;
+    in_flight.sort_unstable();
+    flying.sort_unstable();
+    assert_eq!(in_flight, flying, "the flight list");
+    assert_eq!(listed(pool, q.lost_head), books.losing, "the lost list, in order of sequence");
+}
+
+/// The list that begins with this segment.
+fn listed(pool: &SegPool, mut id: u32) -> Vec<u32> {
+    let mut out = Vec::new();
+    while id != NONE {
+        out.push(id);
+        id = pool.at(id).xnext;
+    }
+    out
+}
+
+/// Goes through all segments in order of sequence.
+fn walk(s: &Sender, pool: &SegPool) -> Books {
     let (mut at, mut id, mut prev, mut count) = (s.una, s.q.head, NONE, 0);
-    let (mut flight, mut lost, mut sacked, mut held) = (0, 0, 0, 0);
-    let (mut flying, mut losing, mut sacked_segs) = (Vec::new(), Vec::new(), 0);
     let mut run_first = NONE;
-    let mut last_sacked = NONE;
+    let mut books = Books { last_sacked: NONE, ..Books::default() };
     while id != NONE {
         let n = pool.at(id);
         assert_eq!((n.start, n.prev), (at, prev), "the sequence list has a gap");
         assert!(n.seq_len() > 0);
         assert_eq!(n.is(SENT), n.start < s.nxt);
-        if n.is(SENT) {
-            assert!(n.end() <= s.nxt);
-        }
+        assert!(!n.is(SENT) || n.end() <= s.nxt);
         assert!(!(n.is(SACKED) && n.is(LOST)));
         match n.flags & (SENT | SACKED | LOST) {
             0 => {}
             f if f == SENT => {
-                flight += n.seq_len();
-                flying.push(id);
+                books.flight += n.seq_len();
+                books.flying.push(id);
             }
             f if f == SENT | LOST => {
-                lost += n.seq_len();
-                losing.push(id);
+                books.lost += n.seq_len();
+                books.losing.push(id);
             }
             f if f == SENT | SACKED => {
-                sacked += n.seq_len();
-                sacked_segs += 1;
-                if run_first == NONE {
-                    run_first = id;
-                }
-                let ends = n.next == NONE || !pool.at(n.next).is(SACKED);
-                if ends {
+                books.sacked += n.seq_len();
+                books.sacked_segs += 1;
+                run_first = if run_first == NONE { id } else { run_first };
+                if n.next == NONE || !pool.at(n.next).is(SACKED) {
                     assert_eq!((pool.at(run_first).xnext, n.xprev), (id, run_first), "the ends of a run");
                     run_first = NONE;
                 }
-                last_sacked = id;
+                books.last_sacked = id;
             }
             f => panic!("flags {f}"),
         }
-        held += if n.is(OWNS) { u32::from(n.seg().held) } else { 0 };
+        books.held += if n.is(OWNS) { u32::from(n.seg().held) } else { 0 };
         assert!(n.len > 0 || n.is(FIN));
         count += 1;
-        at = n.end();
-        prev = id;
-        id = n.next;
+        (at, prev, id) = (n.end(), id, n.next);
     }
     assert_eq!((at, prev), (s.end, s.q.tail));
     assert_eq!(count, pool.capacity() - pool.free(), "places in use");
-    let q = &s.q;
-    assert_eq!((q.flight, q.lost, q.sacked, q.held), (flight, lost, sacked, held), "accounts");
-    assert_eq!((q.flight_segs as usize, q.sacked_segs), (flying.len(), sacked_segs));
-    assert_eq!(q.sacked_last, last_sacked);
-    assert_eq!(u64::from(flight + lost + sacked), s.nxt - s.una);
-    let mut listed = Vec::new();
-    let (mut id, mut before) = (q.flight_head, Now(0));
-    while id != NONE {
-        assert!(pool.at(id).xmit >= before, "the flight list is in order of transmission");
-        before = pool.at(id).xmit;
-        listed.push(id);
-        id = pool.at(id).xnext;
-    }
-    let by_id = |mut v: Vec<u32>| {
-        v.sort_unstable();
-        v
-    };
-    assert_eq!(by_id(listed), by_id(flying), "the flight list");
-    let mut listed = Vec::new();
-    let mut id = q.lost_head;
-    while id != NONE {
-        listed.push(id);
-        id = pool.at(id).xnext;
-    }
-    assert_eq!(listed, losing, "the lost list, in order of sequence");
+    books
 }
 
 /// A generator for tests that print their seed (xorshift64).

@@ -274,3 +274,21 @@ fn a_frame_that_still_waits_in_the_box_counts_as_sent_and_not_as_resent() {
     b.audit();
     assert_eq!((b.s.lost(), b.s.resent_segments()), (0, 0));
 }
+
+#[test]
+fn what_may_be_acknowledged_ahead_never_falls_back_when_the_budget_shrinks() {
+    let mut p = Path::new(params(), 60, 20, 1000);
+    p.budget = 600_000;
+    p.run_to(3_000);
+    let before = p.b.s.peak_flight();
+    assert!(before > 500_000, "{before} bytes in flight");
+    p.budget = 150_000;
+    let mut edge = 0;
+    for ms in 3_000..6_000 {
+        p.run_to(ms);
+        let now = p.b.s.una() + 2 * u64::from(p.b.s.peak_flight());
+        assert!(now >= edge, "back by {} bytes at {ms} ms", edge - now);
+        edge = now;
+    }
+    assert!(p.b.s.peak_flight() < 160_000, "{} bytes in the end", p.b.s.peak_flight());
+}
