@@ -22,6 +22,7 @@ from pathlib import Path
 
 from smartwire.errors import Error
 from smartwire.lab.net import PREFIX, check_requirements, remove_namespace, run, sweep
+from smartwire.proxy.container import Container
 from smartwire.proxy.netns import socket_inside
 from smartwire.proxy.registry import directory_of
 
@@ -129,6 +130,7 @@ class Routed:
                 self.proxy("down", "--limit", "0")
         for host in HOSTS:
             remove_namespace(self.ns(host))
+        remove_namespace(Container(self.proxy_name, "access").namespace)  # if its supervisor could not
         shutil.rmtree(directory_of(self.proxy_name), ignore_errors=True)
 
     def run(self, host: str, *argv: str, check: bool = True) -> str:
