@@ -13,7 +13,8 @@
 //! `>` is sent by that end into the wire, `<` is received by it. Whatever an end receives and no line says is a failure.
 //!
 //! ```text
-//!   parse     text to steps, `macros` the handshake; every error names its line and says what to write instead
+//!   parse     text to steps: `macros` the handshake, `marks` and `options` parts of a line; every error names its line and
+//!             says what to write instead
 //!   variant   the circumstances in which each script runs: address family, numbers that wrap, roles, tunnels
 //!   frame     segments to frames, tunnel a frame in its tunnel and out again; seen: frames to what a line can say
 //!   run       one script in one variant: the engine, its frames, the checkers at both taps
@@ -24,6 +25,7 @@
 mod frame;
 mod judge;
 mod macros;
+mod marks;
 mod model;
 mod options;
 mod parse;

@@ -3,7 +3,8 @@
 use smartwire_engine::{RefuseReason, StopReason};
 
 use super::macros;
-use super::model::{About, Body, Conn, End, Marks, Order, Packet, Range, Said, Script, Segment, Span, Step, What, Who};
+use super::marks::marks;
+use super::model::{About, Body, Conn, End, Order, Packet, Range, Said, Script, Segment, Span, Step, What, Who};
 use super::options::options;
 
 /// What is wrong with a script, and where.
@@ -347,51 +348,6 @@ fn said(words: &mut Words<'_>) -> Parsed<Said> {
     })
 }
 
-/// The phrases in brackets before a segment.
-fn marks(words: &mut Words<'_>) -> Parsed<Marks> {
-    let mut marks = Marks::default();
-    let Some(inside) = words.enclosed('[', ']')? else { return Ok(marks) };
-    for phrase in inside.split(',').map(str::trim) {
-        let (word, value) = phrase.split_once(' ').unwrap_or((phrase, ""));
-        let number = |what: &str| {
-            let (digits, radix) = value.strip_prefix("0x").map_or((value, 10), |hex| (hex, 16));
-            u32::from_str_radix(digits, radix).map_err(|_| format!("`[{phrase}]`: write [{what}]"))
-        };
-        match phrase {
-            "noecn" => marks.ecn = Some(0),
-            "ect1" => marks.ecn = Some(1),
-            "ect0" => marks.ecn = Some(2),
-            "ce" => marks.ecn = Some(3),
-            "raw" => marks.raw = true,
-            "bad checksum" => marks.bad_checksum = true,
-            "other bytes" => marks.other_bytes = true,
-            "wrong side" => marks.wrong_side = true,
-            "ip options" => marks.ip_options = true,
-            "fragment" => marks.fragment = Some((0, true)),
-            _ => match word {
-                "fragment" => marks.fragment = Some((number("fragment 1000")? as u16, false)),
-                "ttl" => marks.ttl = Some(number("ttl 9")? as u8),
-                "dscp" => marks.dscp = Some(number("dscp 46")? as u8),
-                "label" => marks.label = Some(number("label 0x12345")?),
-                "mac" => marks.mac = Some(number("mac 7")? as u8),
-                "pair" => marks.pair = Some(number("pair 1")? as u8),
-                "header" => marks.header_words = Some(number("header 4")? as u8),
-                _ => match span(phrase) {
-                    Ok((seq, 1, len)) => marks.quote = Some((seq, len)),
-                    _ => {
-                        return Err(format!(
-                            "`[{phrase}]` is unknown; in brackets stand raw, ce, ect0, ect1, noecn, bad checksum, other \
-                             bytes, wrong side, ip options, fragment, ttl N, dscp N, label N, mac N, pair N, header N, or, \
-                             of an ICMP error, the segment that it quotes, like 1:1001(1000)"
-                        ))
-                    }
-                },
-            },
-        }
-    }
-    Ok(marks)
-}
-
 /// Segments or what else a line is about; several if it says so: `1:3001(3x1000)`.
 fn bodies(words: &mut Words<'_>) -> Parsed<Vec<Body>> {
     match words.peek() {
@@ -464,7 +420,7 @@ fn flags(word: &str) -> Parsed<u16> {
 }
 
 /// `1:1001(1000)` or `1:3001(3x1000)`: sequence number, how many, length of each.
-fn span(word: &str) -> Parsed<(i64, u32, u32)> {
+pub(super) fn span(word: &str) -> Parsed<(i64, u32, u32)> {
     let wrong = || format!("`{word}` is no range; write 1:1001(1000), or 1:3001(3x1000) for three in a row");
     let (seq, rest) = word.split_once(':').ok_or_else(wrong)?;
     let (end, rest) = rest.split_once('(').ok_or_else(wrong)?;
@@ -499,7 +455,7 @@ impl<'a> Words<'a> {
     }
 
     /// What stands between two marks, if the next is such.
-    fn enclosed(&mut self, open: char, close: char) -> Parsed<Option<&'a str>> {
+    pub fn enclosed(&mut self, open: char, close: char) -> Parsed<Option<&'a str>> {
         let Some(rest) = self.0.strip_prefix(open) else { return Ok(None) };
         let (inside, rest) = rest.split_once(close).ok_or_else(|| format!("`{open}` has no `{close}`; add it"))?;
         self.0 = rest.trim_start();
