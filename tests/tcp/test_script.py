@@ -1,4 +1,4 @@
-"""The runner of packet scripts: what it says of scripts that are wrong, that fail, or that pass though they should not."""
+"""The runner of packet scripts: what it says of scripts that are wrong, that fail, or that pass and should not."""
 
 from __future__ import annotations
 
