@@ -311,8 +311,7 @@ impl Control {
         self.foreign.add(now, down);
         self.uplink.add(now, up);
         let theirs = self.foreign.rate(now);
-        let much = theirs > OTHERS_LEAST.max(self.rate / 8);
-        self.share.told(now, theirs.saturating_sub(OTHERS_LEAST), much, (self.mode == Mode::Start).then_some(self.rate));
+        self.share.told(now, theirs.saturating_sub(OTHERS_LEAST), (self.mode == Mode::Start).then_some(self.rate));
     }
 
     /// The phone sent so much payload.

@@ -25,7 +25,7 @@ pub struct Share {
     /// 1/256 of theirs; 0 while it is not decided. And when it tended to the fair one last.
     part: u64,
     tended: Now,
-    /// Since when the link has been ours, and since when others have been sending much.
+    /// Since when the link has been ours, and since when others have been sending.
     alone_since: Now,
     others_since: Option<Now>,
 }
@@ -41,9 +41,10 @@ impl Share {
         self.alone_since = now;
     }
 
-    /// Others send at this rate, which is much or not; `ours`, if we have just begun.
-    pub fn told(&mut self, now: Now, theirs: u64, much: bool, ours: Option<u64>) {
-        mark(&mut self.others_since, now, much);
+    /// Others send at this rate, 0: as good as nothing; `ours`, if we have just begun. However little they get beside us,
+    /// they are there from then on.
+    pub fn told(&mut self, now: Now, theirs: u64, ours: Option<u64>) {
+        mark(&mut self.others_since, now, theirs > 0);
         if let Some(ours) = ours.filter(|_| self.part == 0 && theirs > 0) {
             self.part = if theirs > 2 * ours { CAME_LATER } else { FAIR };
         }
@@ -84,7 +85,7 @@ mod tests {
     #[test]
     fn who_came_first_keeps_most_and_tends_to_the_fair_share() {
         let mut share = Share::new(Now(0));
-        share.told(Now(10 * SEC), 1_000_000, true, None);
+        share.told(Now(10 * SEC), 1_000_000, None);
         share.begin(Now(11 * SEC));
         assert_eq!(part(&mut share, Now(11 * SEC)), CAME_FIRST);
         for second in 12..400 {
@@ -97,7 +98,7 @@ mod tests {
     fn who_finds_others_there_takes_less_and_who_starts_with_them_the_fair_share() {
         for (ours, wanted) in [(100_000, CAME_LATER), (900_000, FAIR)] {
             let mut share = Share::new(Now(0));
-            share.told(Now(SEC), 1_000_000, true, Some(ours));
+            share.told(Now(SEC), 1_000_000, Some(ours));
             share.begin(Now(2 * SEC));
             assert_eq!(part(&mut share, Now(2 * SEC)), wanted);
         }
