@@ -124,6 +124,9 @@ impl House {
 
     /// Rewrites the page.
     pub(crate) fn write(&mut self, now: Now, driver: &mut Driver) {
+        // The page is as old as the oldest of what stands in it: a reader that waits for a later one has it all. So the
+        // times are read before what they are of.
+        let as_of = self.engines.iter().map(|e| e.at()).filter(|&at| at > 0).min().unwrap_or(now.0);
         let engines: Vec<Stats> = self.engines.iter().map(|e| e.stats()).collect();
         let ports: Vec<(PortStats, bool)> =
             driver.ports.iter_mut().map(|p| p.stats()).zip(self.up.iter().copied()).collect();
@@ -155,7 +158,7 @@ impl House {
             self.steer.guarded(),
             self.stalls.load(Ordering::Relaxed),
         ];
-        self.page.write(now.0, &engines, &ports, &extra);
+        self.page.write(as_of, &engines, &ports, &extra);
     }
 
     /// Notes which interfaces went down or came back; frames for one that is down wait and then are dropped, as on any

@@ -1,6 +1,6 @@
 //! An engine with all that it needs besides frames: orders in, events and counters out, foreign traffic told.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -60,6 +60,8 @@ pub struct Order {
 /// What others may look at while the engine works.
 #[derive(Default)]
 pub(crate) struct Published {
+    /// When this was true, CLOCK_MONOTONIC ns.
+    at: AtomicU64,
     stats: Mutex<Stats>,
     drained: AtomicBool,
     nothing_to_optimize: AtomicBool,
@@ -71,6 +73,11 @@ pub(crate) struct Published {
 impl Published {
     pub(crate) fn stats(&self) -> Stats {
         self.stats.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// When this was true, CLOCK_MONOTONIC ns.
+    pub(crate) fn at(&self) -> u64 {
+        self.at.load(Ordering::Acquire)
     }
 
     /// (frames kept, most that may be kept).
@@ -131,7 +138,7 @@ impl Seat {
         self.watch.call(&mut self.engine, now, Call::Time, io);
         self.log_events();
         if now >= self.publish_at {
-            self.publish(io);
+            self.publish(now, io);
             self.publish_at = now.after_ns(PUBLISH_NS);
             if let Some(tap) = &mut self.watch.tap {
                 tap.flush();
@@ -154,7 +161,7 @@ impl Seat {
         match ask {
             Ask::Order(order, reply) => {
                 let concerned = self.obey(now, order, io);
-                self.publish(io);
+                self.publish(now, io);
                 let _ = reply.try_send(concerned);
             }
             Ask::Flows(reply) => {
@@ -165,7 +172,7 @@ impl Seat {
             }
             Ask::Tap(tap, reply) => {
                 self.watch.tap = tap;
-                self.publish(io);
+                self.publish(now, io);
                 let _ = reply.try_send(());
             }
             Ask::Opened(late) => self.opened(now, late, io),
@@ -220,7 +227,7 @@ impl Seat {
         }
     }
 
-    fn publish<I: Io>(&self, io: &I) {
+    fn publish<I: Io>(&self, now: Now, io: &I) {
         let (free, most) = io.frames();
         self.published.kept.store(most - free, Ordering::Relaxed);
         self.published.keepable.store(most, Ordering::Relaxed);
@@ -229,6 +236,7 @@ impl Seat {
         self.published.drained.store(drained, Ordering::Release);
         let nothing = self.observes || (drained && self.bypassed && self.watch.is_idle());
         self.published.nothing_to_optimize.store(nothing, Ordering::Release);
+        self.published.at.store(now.0, Ordering::Release);
     }
 }
 
