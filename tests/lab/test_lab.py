@@ -85,7 +85,8 @@ def test_transfers_both_ways_are_whole(middle, version):
     assert len(outcome.transfers) == 2
     assert {s["bytes"] for s in outcome.served} == {300_000, 200_000}
     assert outcome.payload == 500_000
-    assert (outcome.custody_share == 1.0) if middle is Wire else (outcome.custody_share is None), (outcome.custody_share, outcome.reasons)
+    told = (outcome.custody_share, outcome.reasons)
+    assert outcome.custody_share == (1.0 if middle is Wire else None), told
 
 
 def test_a_byte_that_is_corrupted_on_the_way_is_caught():
