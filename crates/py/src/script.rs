@@ -1,11 +1,10 @@
 //! Packet scripts.
 
 use pyo3::prelude::*;
-use pyo3::pybacked::PyBackedBytes;
-use smartwire_sim::replay::Packet;
 use smartwire_sim::script::{from_capture, run_text, Choice, VARIANTS};
 
 use crate::guard;
+use crate::sim::{packets, Captured};
 
 /// Runs the packet script of this text in all variants, or in one, and returns its report as JSON
 /// (crates/sim/src/script/report.rs: Report).
@@ -17,25 +16,12 @@ pub fn run_script(py: Python<'_>, path: &str, text: &str, variant: Option<String
     serde_json::to_string(&report).map_err(guard::error)
 }
 
-/// One captured frame: time in ns, interface, direction, bytes, length on the wire.
-type Captured = (u64, u32, u8, PyBackedBytes, usize);
-
 /// Writes the script of a connection in a capture (crates/sim/src/script/record.rs).
 #[pyfunction]
 #[pyo3(signature = (name, frames, flow=None, most=400))]
 pub fn script_from(py: Python<'_>, name: &str, frames: Vec<Captured>, flow: Option<usize>, most: usize) -> PyResult<String> {
     guard::run(py, || {
-        let packets: Vec<Packet<'_>> = frames
-            .iter()
-            .map(|(at_ns, interface, direction, frame, length)| Packet {
-                at_ns: *at_ns,
-                interface: *interface,
-                direction: *direction,
-                frame,
-                length: *length,
-            })
-            .collect();
-        from_capture(name, &packets, flow, most)
+        from_capture(name, &packets(&frames), flow, most)
     })
 }
 

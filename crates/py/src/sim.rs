@@ -27,23 +27,27 @@ pub fn simulate(py: Python<'_>, plan: &str, progress: Py<PyAny>) -> PyResult<Str
 }
 
 /// One captured frame: time in ns, interface, direction, bytes, length on the wire.
-type Captured = (u64, u32, u8, PyBackedBytes, usize);
+pub(crate) type Captured = (u64, u32, u8, PyBackedBytes, usize);
+
+/// The packets that captured frames are.
+pub(crate) fn packets(frames: &[Captured]) -> Vec<Packet<'_>> {
+    frames
+        .iter()
+        .map(|(at_ns, interface, direction, frame, length)| Packet {
+            at_ns: *at_ns,
+            interface: *interface,
+            direction: *direction,
+            frame,
+            length: *length,
+        })
+        .collect()
+}
 
 /// Runs captured frames through the engine and returns what it would have done, as JSON (crates/sim/src/replay).
 #[pyfunction]
 pub fn replay(py: Python<'_>, frames: Vec<Captured>) -> PyResult<String> {
     let report = guard::run(py, || {
-        let packets: Vec<Packet<'_>> = frames
-            .iter()
-            .map(|(at_ns, interface, direction, frame, length)| Packet {
-                at_ns: *at_ns,
-                interface: *interface,
-                direction: *direction,
-                frame,
-                length: *length,
-            })
-            .collect();
-        run_capture(&packets)
+        run_capture(&packets(&frames))
     })?;
     serde_json::to_string(&report).map_err(guard::error)
 }

@@ -1,6 +1,6 @@
 //! Delivery traces in mahimahi's format: each line a time in ms at which one 1500-byte packet may leave.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Bytes that may leave at one line of a trace.
@@ -88,6 +88,13 @@ impl Trace {
         }
         k
     }
+}
+
+/// Where a recorded trace, such as `Verizon-LTE-short.down`, is expected: in the folder that `SMARTWIRE_TRACES` names, else
+/// in `shared/traces` beside the checkout. They are not part of the repository, so it may not be there.
+pub fn recorded(file: &str) -> PathBuf {
+    let beside = || concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/traces").into();
+    std::env::var_os("SMARTWIRE_TRACES").map_or_else(beside, PathBuf::from).join(file)
 }
 
 #[cfg(test)]

@@ -49,7 +49,7 @@ fn total(o: &Outcome) -> u64 {
 /// Two bulk downloads: delay against CUBIC's and that of BBR behind a proxy, goodput against both.
 fn beats_both(name: &str, seed: u64, limit_ms: u64, of_cubic: f64) {
     let Some((down, up, grant)) = link(name, seed, None, None) else {
-        println!("{name} is not here: skipped");
+        println!("skipped: the trace {name} is not here (SMARTWIRE_TRACES names its folder)");
         return;
     };
     let case = Case { grant, seed: 0, ..Case::new(down, up) };
@@ -63,7 +63,7 @@ fn beats_both(name: &str, seed: u64, limit_ms: u64, of_cubic: f64) {
     assert!(ms[0] * 5 <= ms[1], "a fifth of CUBIC's {} ms", ms[1]);
     assert!(ms[0] * 2 <= ms[2], "half of the proxy's {} ms", ms[2]);
     assert!(goodput[0] >= of_cubic * goodput[1], "{of_cubic} of CUBIC's goodput");
-    assert!(goodput[0] >= 0.99 * goodput[2], "no less than the proxy's goodput");
+    assert!(goodput[0] >= goodput[2], "no less than the proxy's goodput");
 }
 
 #[test]
@@ -84,7 +84,7 @@ fn on_driving_lte_with_its_outages_the_queue_is_short_and_no_goodput_is_lost() {
 /// as shares of CUBIC's and the proxy's.
 fn whole_beats_both(name: &str, seed: u64, limit_ms: f64, share: [f64; 2]) {
     let Some((down, up, _)) = link(name, seed, None, None) else {
-        println!("{name} is not here: skipped");
+        println!("skipped: the trace {name} is not here (SMARTWIRE_TRACES names its folder)");
         return;
     };
     let [engine, cubic, _, proxy] = whole::compare(&down, &up, 2);

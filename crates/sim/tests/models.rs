@@ -6,6 +6,7 @@ use common::{complete, finish, lte, option_sets, radio, with, MS, S};
 use smartwire_sim::endpoint::{State, Step, TcpConfig};
 use smartwire_sim::link::LinkSpec;
 use smartwire_sim::measure::{run, Plan};
+use smartwire_sim::trace::recorded;
 use smartwire_sim::world::{Action, FlowSpec, LinkId, World, WorldSpec};
 
 #[test]
@@ -129,14 +130,13 @@ fn cubic_and_bbr_reproduce_what_the_kernel_does_on_the_traces() {
         ("TMobile-UMTS-driving-180s", "cubic", 0.992, 11_179.0),
         ("TMobile-UMTS-driving-180s", "bbr", 0.977, 522.0),
     ];
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/traces");
-    let folder = std::env::var("SMARTWIRE_TRACES").unwrap_or_else(|_| folder.into());
     for (trace, cc, utilisation, p95) in kernel {
-        let down = format!("{folder}/{trace}.down");
-        if !std::path::Path::new(&down).exists() {
-            println!("skipped: there is no {down} (SMARTWIRE_TRACES names another folder)");
+        let down = recorded(&format!("{trace}.down"));
+        if !down.exists() {
+            println!("skipped: there is no {} (SMARTWIRE_TRACES names another folder)", down.display());
             return;
         }
+        let down = down.display().to_string();
         // The kernel's run had no trace on the way up.
         let up = Some("perfect".into());
         let plan = Plan { down, up, cc: cc.into(), seconds: 60.0, rtt_ms: Some(40.0), optimize: false, ..Plan::default() };

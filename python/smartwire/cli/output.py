@@ -41,13 +41,21 @@ def ms(nanoseconds: float | None) -> str:
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]], right: Iterable[int] = ()) -> None:
     """Prints a table; columns in `right` are aligned to the right. Plain, aligned text: it pipes and copies well."""
+    head, *lines = table_lines(columns, rows, right)
+    click.echo("\n".join([click.style(head, bold=True), *lines]))
+
+
+def table_lines(columns: Sequence[str], rows: Iterable[Sequence[Any]], right: Iterable[int] = ()) -> list[str]:
+    """The lines of :func:`table`, its head first."""
     rows = [list(columns), *[[str(cell) for cell in row] for row in rows]]
     widths = [max(len(row[i]) for row in rows) for i in range(len(columns))]
     right = set(right)
-    for number, row in enumerate(rows):
-        cells = [c.rjust(w) if i in right else c.ljust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True))]
-        line = "  ".join(cells).rstrip()
-        click.echo(click.style(line, bold=True) if number == 0 else line)
+    return [
+        "  ".join(
+            c.rjust(w) if i in right else c.ljust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
 
 
 class Progress:

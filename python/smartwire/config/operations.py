@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from smartwire.cli.output import table_lines
 from smartwire.config.commands import Address, Answer, FileName, Number, Port, Seconds, UserName, WireName, command
 from smartwire.config.policy import Flow, decide
 from smartwire.proxy import registry as proxies
@@ -17,9 +18,7 @@ HIDDEN = "(hidden)"
 
 def table(head: tuple[str, ...], rows: list[tuple[Any, ...]]) -> str:
     """Rows in columns."""
-    texts = [head, *(tuple(str(c) for c in row) for row in rows)]
-    widths = [max(len(row[n]) for row in texts) for n in range(len(head))]
-    return "".join("  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() + "\n" for row in texts)
+    return "".join(f"{line}\n" for line in table_lines(head, rows))
 
 
 def moment(seconds: float) -> str:

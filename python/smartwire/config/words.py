@@ -5,10 +5,12 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from smartwire.errors import UsageError
 
-PLAIN = re.compile(r"[A-Za-z0-9_./:@%+,$*=~^!?<>|&'-]+")
+PLAIN = re.compile(r"[A-Za-z0-9_./:@%+,$*=~^!<>&'-]+")
+"""What needs no quotes; a command line reads | as a pipe and ? as a question."""
 MASK = "********"
 
 MEANING = {
@@ -38,32 +40,93 @@ def unquote(text: str) -> str:
     return re.sub(r"\\(.)", lambda m: "\n" if m[1] == "n" else m[1], text[1:-1])
 
 
+SINGLE = "[]|"
+"""Characters that are words by themselves outside quotes; the brackets only before the first pipe."""
+
+
+@dataclass(frozen=True)
+class Word:
+    """One word of a line.
+
+    Attributes:
+        text: what it means, quotes removed.
+        start, end: where it stands in the line, quotes included; characters.
+        quoted: True where quotes keep it from being a keyword, a bracket or a pipe.
+        open: True where the closing quote is missing.
+    """
+
+    text: str
+    start: int
+    end: int
+    quoted: bool = False
+    open: bool = False
+
+    def is_(self, mark: str) -> bool:
+        """True for this bracket or pipe, not for a quoted one."""
+        return self.text == mark and not self.quoted
+
+
+def scan(line: str, pipes: bool = True) -> list[Word]:
+    """The words of a line. In double quotes a backslash keeps the next character as it is, and \\n is a new line.
+
+    Never fails: a missing closing quote marks the last word as open, which completion needs and running refuses.
+
+    Args:
+        line: what was typed.
+        pipes: whether `|` is a word of its own, behind which brackets are none.
+    """
+    words: list[Word] = []
+    single = SINGLE if pipes else "[]"
+    at = 0
+    while at < len(line):
+        if line[at].isspace():
+            at += 1
+            continue
+        if line[at] in single:
+            single = "|" if line[at] == "|" else single
+            words.append(Word(line[at], at, at + 1))
+            at += 1
+            continue
+        word = one(line, at, single)
+        words.append(word)
+        at = word.end
+    return words
+
+
+def one(line: str, start: int, single: str) -> Word:
+    """The word that begins at `start`."""
+    text, at, inside, quoted = [], start, False, False
+    while at < len(line):
+        character = line[at]
+        if inside and character == "\\" and at + 1 < len(line):
+            text.append("\n" if line[at + 1] == "n" else line[at + 1])
+            at += 2
+            continue
+        if character == '"':
+            inside, quoted = not inside, True
+        elif not inside and (character.isspace() or character in single):
+            break
+        else:
+            text.append(character)
+        at += 1
+    return Word("".join(text), start, at, quoted, inside)
+
+
 def split(line: str) -> list[str]:
     """A line as words; quotes keep spaces, and brackets are words of their own.
 
     Raises:
         UsageError: a quote is not closed.
     """
-    found = []
-    at = 0
-    while at < len(line):
-        if line[at].isspace():
-            at += 1
-        elif line[at] in "[]":
-            found.append(line[at])
-            at += 1
-        elif line[at] == '"':
-            quoted = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL).match(line, at)
-            if not quoted:
-                raise UsageError('A double quote is not closed: end the text with ".')
-            found.append(unquote(quoted[0]))
-            at = quoted.end()
-        else:
-            word = re.compile(r'[^\s\[\]"]+').match(line, at)
-            assert word
-            found.append(word[0])
-            at = word.end()
-    return found
+    found = scan(line, pipes=False)
+    closed(found)
+    return [word.text for word in found]
+
+
+def closed(found: list[Word]) -> None:
+    """Raises UsageError where a quote was opened and not closed."""
+    if found and found[-1].open:
+        raise UsageError('A double quote is not closed: end the text with ".')
 
 
 def check(type_name: str, text: str) -> str | None:

@@ -13,9 +13,7 @@ file             content
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
-import os
 import re
 import shutil
 import time
@@ -24,8 +22,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from smartwire.errors import Error, NotThere, UsageError
-from smartwire.wire.registry import alive, root
+from smartwire.errors import UsageError
+from smartwire.wire.registry import alive, choose, held, root
 
 PREFIX = "proxy@"
 LONGEST = 40
@@ -70,20 +68,7 @@ def running() -> list[Running]:
 
 def find(name: str | None) -> Running:
     """The proxy called `name`, or the only one that runs."""
-    proxies = running()
-    names = ", ".join(p.name for p in proxies)
-    if name is not None:
-        for proxy in proxies:
-            if proxy.name == name:
-                return proxy
-        raise NotThere(f"No proxy called {name} is running" + (f" (running: {names})." if names else "."))
-    if not proxies:
-        if root().exists() and not os.access(root(), os.X_OK):
-            raise Error("Only root can look at running proxies: run it with sudo.")
-        raise NotThere("No proxy is running: start one with `smartwire proxy up ACCESS CORE`.")
-    if len(proxies) > 1:
-        raise UsageError(f"Several proxies are running ({names}): choose one with --name.")
-    return proxies[0]
+    return choose(running(), name, "proxy", "smartwire proxy up ACCESS CORE")
 
 
 @contextlib.contextmanager
@@ -91,24 +76,13 @@ def claim(name: str) -> Iterator[Path]:
     """Holds the run directory of `name`; what a dead supervisor left in it stays until :func:`clean`. A log outlives
     its proxy."""
     directory = directory_of(name)
-    try:
-        directory.mkdir(parents=True, exist_ok=True, mode=0o755)
-        lock = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    except OSError as e:
-        raise Error(f"{directory} cannot be made ({e.strerror}): run it with sudo.") from None
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(lock)
-        raise Error(
-            f"A proxy called {name} is already running: `smartwire proxy down --name {name}` ends it."
-        ) from None
-    try:
-        yield directory
-    finally:
-        if not (directory / "log").exists() or not (directory / "log").stat().st_size:
-            shutil.rmtree(directory, ignore_errors=True)
-        os.close(lock)
+    taken = f"A proxy called {name} is already running: `smartwire proxy down --name {name}` ends it."
+    with held(directory, lambda pid: taken):
+        try:
+            yield directory
+        finally:
+            if not (directory / "log").exists() or not (directory / "log").stat().st_size:
+                shutil.rmtree(directory, ignore_errors=True)
 
 
 def wait_for_end(directory: Path, seconds: float = 10.0) -> None:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from smartwire.errors import Error, NotThere, UsageError
 from smartwire.shell.grammar import Choice, Keywords, State
 from smartwire.shell.pipes import Answer
-from smartwire.shell.places import Done, Free, Where, phrase
+from smartwire.shell.places import Done, Free, Otherwise, Where, phrase
 from smartwire.shell.words import join
 
 if TYPE_CHECKING:
@@ -160,18 +160,6 @@ def leave(shell: Shell) -> State:
     """exit [configuration-mode]."""
     words = {"configuration-mode": ("Leave configuration mode from any level", lambda: Done(shell.leave))}
     return Otherwise(words, act=shell.back)
-
-
-@dataclass
-class Otherwise(Keywords):
-    """Keywords that may follow, and what is done when none does."""
-
-    act: Callable[[], object] = field(kw_only=True)
-    ends: bool = field(default=True, kw_only=True)
-
-    def run(self) -> object:
-        """Does it."""
-        return self.act()
 
 
 def up(shell: Shell) -> State:

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import click
 
+from smartwire.config.words import quote
 from smartwire.errors import Error
 from smartwire.shell.grammar import Choice, Mistake
 from smartwire.shell.pipes import Answer
 from smartwire.shell.shell import Left, Shell
-from smartwire.shell.words import quote
 
 MORE = "---(more)---"
 
@@ -140,10 +140,8 @@ def watch(answer: Answer) -> None:
 
 def possible(choices: Iterable[Choice], ends: bool) -> str:
     """What `?` shows."""
-    rows = [("<[Enter]>", "Execute this command")] if ends else []
-    rows += [(f"{c.mark} {c.word}" if c.mark else f"  {c.word}", c.help) for c in choices]
-    if ends:
-        rows[0] = ("  <[Enter]>", rows[0][1])
+    rows = [("  <[Enter]>", "Execute this command")] if ends else []
+    rows += [(f"{c.mark or ' '} {c.word}", c.help) for c in choices]
     if not rows:
         return "No valid completions"
     width = min(max(len(left) for left, _ in rows), 34)

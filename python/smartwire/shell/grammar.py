@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from smartwire.config.words import Word
 from smartwire.errors import UsageError
-from smartwire.shell.words import Word
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,9 @@ from prompt_toolkit.input import Input
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from prompt_toolkit.output import Output
 
+from smartwire.config.words import scan
 from smartwire.shell.front import asked, completed
 from smartwire.shell.shell import Shell
-from smartwire.shell.words import split
 
 
 class Line:
@@ -55,7 +55,7 @@ def keys(shell: Shell) -> KeyBindings:
         return event.current_buffer.document.text_before_cursor
 
     def inside_quotes(text: str) -> bool:
-        words = split(text)
+        words = scan(text)
         return bool(words and words[-1].open)
 
     def show(event: KeyPressEvent) -> None:

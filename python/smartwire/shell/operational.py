@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from smartwire.shell import configure
 from smartwire.shell.grammar import Keywords, State
 from smartwire.shell.pipes import Answer
-from smartwire.shell.places import Done, Offer, Where, phrase
+from smartwire.shell.places import Done, Offer, Otherwise, Where, phrase
 from smartwire.shell.words import join
 
 if TYPE_CHECKING:
@@ -73,4 +73,4 @@ def act(shell: Shell, words: list[str]) -> Answer:
 def enter(shell: Shell) -> State:
     """configure [shared|private|exclusive]."""
     words = {mode: (text, lambda mode=mode: Done(lambda: shell.enter(mode))) for mode, text in MODES.items()}
-    return configure.Otherwise(words, act=lambda: shell.enter("shared"))
+    return Otherwise(words, act=lambda: shell.enter("shared"))

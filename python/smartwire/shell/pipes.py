@@ -9,6 +9,7 @@ from typing import Any
 
 from smartwire.errors import UsageError
 from smartwire.shell.grammar import Choice, Keywords, State
+from smartwire.shell.places import Done, Free, Otherwise
 
 
 @dataclass
@@ -152,39 +153,6 @@ def compare(text: str = "0") -> Filter:
     return apply
 
 
-@dataclass
-class Stage(State):
-    """A whole pipe: Enter may be pressed."""
-
-    make: Callable[[], Filter]
-    ends: bool = True
-
-    def run(self) -> Filter:
-        """The filter."""
-        return self.make()
-
-
-@dataclass
-class Value(State):
-    """A pipe that needs (or may have) a value."""
-
-    what: Choice
-    make: Callable[..., Filter]
-    ends: bool = False
-
-    def choices(self) -> list[Choice]:
-        """The value."""
-        return [self.what]
-
-    def step(self, word: str) -> State:
-        """The pipe with its value."""
-        return Stage(lambda: self.make(word))
-
-    def run(self) -> Filter:
-        """The filter without the value."""
-        return self.make()
-
-
 REGEX = Choice("<pattern>", "A regular expression; quote it where it has blanks", value=True)
 FORMS = {
     "json": "As JSON",
@@ -194,32 +162,26 @@ FORMS = {
 ROLLBACK = Choice("<number>", "1 is the configuration before the running one", value=True)
 
 
-@dataclass
-class Compare(Keywords):
-    """compare [rollback N]."""
-
-    ends: bool = True
-
-    def run(self) -> Filter:
-        """With the running configuration."""
-        return compare()
+def value(what: Choice, make: Callable[..., Filter], optional: bool = False) -> State:
+    """A pipe that needs (or may have) a value."""
+    return Free(what, lambda word: Done(lambda: make(word)), act=make if optional else None)
 
 
 PIPES: dict[str, tuple[str, Callable[[], State]]] = {
     "compare": (
         "Show what differs from the running configuration",
-        lambda: Compare({"rollback": ("From an earlier one", lambda: Value(ROLLBACK, compare))}),
+        lambda: Otherwise({"rollback": ("From an earlier one", lambda: value(ROLLBACK, compare))}, act=compare),
     ),
-    "count": ("Count the lines", lambda: Stage(count)),
+    "count": ("Count the lines", lambda: Done(count)),
     "display": (
         "Show another form",
-        lambda: Keywords({f: (text, lambda f=f: Stage(lambda: display(f))) for f, text in FORMS.items()}),
+        lambda: Keywords({f: (text, lambda f=f: Done(lambda: display(f))) for f, text in FORMS.items()}),
     ),
-    "except": ("Leave out lines that match", lambda: Value(REGEX, except_)),
-    "find": ("Begin at the first line that matches", lambda: Value(REGEX, find)),
-    "last": ("Show the end only", lambda: Value(Choice("<lines>", "How many (10)", value=True), last, ends=True)),
-    "match": ("Show only lines that match", lambda: Value(REGEX, match)),
-    "no-more": ("Do not stop after each screen", lambda: Stage(no_more)),
-    "save": ("Write to a file", lambda: Value(Choice("<file>", "Where to write", value=True), save)),
-    "trim": ("Cut columns off the left", lambda: Value(Choice("<columns>", "How many", value=True), trim)),
+    "except": ("Leave out lines that match", lambda: value(REGEX, except_)),
+    "find": ("Begin at the first line that matches", lambda: value(REGEX, find)),
+    "last": ("Show the end only", lambda: value(Choice("<lines>", "How many (10)", value=True), last, optional=True)),
+    "match": ("Show only lines that match", lambda: value(REGEX, match)),
+    "no-more": ("Do not stop after each screen", lambda: Done(no_more)),
+    "save": ("Write to a file", lambda: value(Choice("<file>", "Where to write", value=True), save)),
+    "trim": ("Cut columns off the left", lambda: value(Choice("<columns>", "How many", value=True), trim)),
 }

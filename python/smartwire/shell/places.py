@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
-from smartwire.shell.grammar import Choice, State
+from smartwire.shell.grammar import Choice, Keywords, State
 
 MARKS = {"container": ">", "list": ">", "leaf-list": "+"}
 FREE = "value"
@@ -38,6 +38,18 @@ class Done(State):
 
     act: Callable[[], Any]
     ends: bool = True
+
+    def run(self) -> Any:
+        """Does it."""
+        return self.act()
+
+
+@dataclass
+class Otherwise(Keywords):
+    """Keywords that may follow, and what is done when none does."""
+
+    act: Callable[[], Any] = field(kw_only=True)
+    ends: bool = field(default=True, kw_only=True)
 
     def run(self) -> Any:
         """Does it."""

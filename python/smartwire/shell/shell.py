@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from smartwire.config.words import Word, closed, scan
 from smartwire.shell import configure, grammar, operational, pipes
 from smartwire.shell.grammar import Choice, Completion, Keywords, Mistake, State
 from smartwire.shell.pipes import Answer
-from smartwire.shell.words import Word, closed, join, split, stages
+from smartwire.shell.words import join, stages
 
 
 class Left(Exception):
@@ -67,7 +68,7 @@ class Shell:
             Left: the shell ends.
             Error: whatever the command raises.
         """
-        words = split(line)
+        words = scan(line)
         if not words or line.lstrip().startswith("#"):
             return Answer()
         closed(words)
@@ -85,7 +86,7 @@ class Shell:
 
     def complete(self, line: str) -> Completion:
         """What may come at the end of a line (up to the cursor); raises Mistake or another Error."""
-        *before, last = stages(split(line))
+        *before, last = stages(scan(line))
         if before:
             found = grammar.complete(Keywords(pipes.PIPES), last, line)
             return found

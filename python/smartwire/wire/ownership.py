@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -59,19 +57,5 @@ def claim() -> Iterator[Path]:
     Raises:
         Error: another one is running, or the directory cannot be made.
     """
-    place = directory()
-    try:
-        place.mkdir(parents=True, exist_ok=True, mode=0o755)
-        lock = os.open(place / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    except OSError as e:
-        raise Error(f"{place} cannot be made ({e.strerror}): run it with sudo.") from None
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        os.ftruncate(lock, 0)
-        os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
-        yield place
-    except BlockingIOError:
-        pid = os.pread(lock, 32, 0).decode(errors="replace").strip()
-        raise Error(f"smartwired is running already (pid {pid}).") from None
-    finally:
-        os.close(lock)
+    with registry.held(directory(), lambda pid: f"smartwired is running already (pid {pid})."):
+        yield directory()

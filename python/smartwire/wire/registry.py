@@ -20,10 +20,10 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from smartwire.errors import Error, NotThere, UsageError
 
@@ -62,6 +62,18 @@ class Running:
         return self.directory / "control.sock"
 
 
+class HasName(Protocol):
+    """Something that runs under a name."""
+
+    @property
+    def name(self) -> str:
+        """What it was called at its start."""
+        ...
+
+
+Named = TypeVar("Named", bound=HasName)
+
+
 def alive(directory: Path) -> bool:
     """True while the process that made the directory lives."""
     try:
@@ -95,20 +107,59 @@ def forget(access: str, core: str) -> None:
 
 def find(name: str | None) -> Running:
     """The wire called `name`, or the only one that runs."""
-    wires = running()
-    names = ", ".join(w.name for w in wires)
+    return choose(running(), name, "wire", "smartwire run ACCESS CORE")
+
+
+def choose(running: Sequence[Named], name: str | None, kind: str, start: str) -> Named:
+    """The one called `name`, or the only one.
+
+    Args:
+        running: those that run.
+        name: as asked for.
+        kind: "wire" or "proxy", for sentences.
+        start: the command that starts one.
+    """
+    names = ", ".join(r.name for r in running)
     if name is not None:
-        for wire in wires:
-            if wire.name == name:
-                return wire
-        raise NotThere(f"No wire called {name} is running" + (f" (running: {names})." if names else "."))
-    if not wires:
+        for one in running:
+            if one.name == name:
+                return one
+        raise NotThere(f"No {kind} called {name} is running" + (f" (running: {names})." if names else "."))
+    plural = {"wire": "wires", "proxy": "proxies"}[kind]
+    if not running:
         if root().exists() and not os.access(root(), os.X_OK):
-            raise Error("Only root can look at running wires: run it with sudo.")
-        raise NotThere("No wire is running: start one with `smartwire run ACCESS CORE`.")
-    if len(wires) > 1:
-        raise UsageError(f"Several wires are running ({names}): choose one with --name.")
-    return wires[0]
+            raise Error(f"Only root can look at running {plural}: run it with sudo.")
+        raise NotThere(f"No {kind} is running: start one with `{start}`.")
+    if len(running) > 1:
+        raise UsageError(f"Several {plural} are running ({names}): choose one with --name.")
+    return running[0]
+
+
+@contextlib.contextmanager
+def held(directory: Path, taken: Callable[[str], str]) -> Iterator[int]:
+    """Holds a run directory, as long as the context lasts; gives the lock, with this process's pid in it.
+
+    Args:
+        directory: made where it is missing.
+        taken: the sentence when a live process holds it, from that one's pid.
+    """
+    try:
+        directory.mkdir(parents=True, exist_ok=True, mode=0o755)
+        lock = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except OSError as e:
+        raise Error(f"{directory} cannot be made ({e.strerror}): run it with sudo.") from None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        pid = os.pread(lock, 32, 0).decode(errors="replace").strip()
+        os.close(lock)
+        raise Error(taken(pid)) from None
+    try:
+        os.ftruncate(lock, 0)
+        os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
+        yield lock
+    finally:
+        os.close(lock)
 
 
 @contextlib.contextmanager
@@ -121,25 +172,13 @@ def register(name: str, **info: Any) -> Iterator[Path]:
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.:@-]{0,63}", name):
         raise UsageError(f"{name!r} is no name for a wire: use letters, digits and - _ . : @ (at most 64).")
     directory = root() / name
-    try:
-        directory.mkdir(parents=True, exist_ok=True, mode=0o755)
-        lock = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    except OSError as e:
-        raise Error(f"{directory} cannot be made ({e.strerror}): run it with sudo.") from None
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(lock)
-        raise Error(f"A wire called {name} is already running: stop it, or choose another --name.") from None
-    try:
-        for left in directory.iterdir():  # of a process that died
-            if left.name != "lock":
-                left.unlink(missing_ok=True)
-        os.ftruncate(lock, 0)
-        os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
-        content = {"name": name, "pid": os.getpid(), **info}
-        (directory / "wire.json").write_text(json.dumps(content))
-        yield directory
-    finally:
-        shutil.rmtree(directory, ignore_errors=True)
-        os.close(lock)
+    with held(directory, lambda pid: f"A wire called {name} is already running: stop it, or choose another --name."):
+        try:
+            for left in directory.iterdir():  # of a process that died
+                if left.name != "lock":
+                    left.unlink(missing_ok=True)
+            content = {"name": name, "pid": os.getpid(), **info}
+            (directory / "wire.json").write_text(json.dumps(content))
+            yield directory
+        finally:
+            shutil.rmtree(directory, ignore_errors=True)

@@ -57,3 +57,13 @@ def test_the_pager_goes_on_by_a_screen_or_a_line_and_ends_at_q(keys, shown, monk
 def test_an_answer_longer_than_the_screen_is_not_paged_where_nobody_looks(capsys):
     front.deliver(Answer("\n".join("x" * 200)), paged=True)
     assert capsys.readouterr().out.count("x") == 200
+
+
+def test_what_display_set_prints_can_be_typed_back(shell, tmp_path):
+    odd = 'set wires north description "a|b [c] why? \\"d\\" \\\\ # e"'
+    assert front.script(shell, ["configure", odd]) == 0
+    before = shell.session.candidate.config.values
+    assert "a|b" in before["wires"]["north"]["description"]
+    lines = shell.run("show | display set").text.splitlines()
+    assert front.script(shell, ["rollback 0", "delete wires", *(line for line in lines if " wires " in line)]) == 0
+    assert shell.session.candidate.config.values["wires"] == before["wires"]

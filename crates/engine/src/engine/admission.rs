@@ -109,7 +109,8 @@ impl Engine {
         }
     }
 
-    fn make<I: Io>(&mut self, now: Now, parsed: &Parsed, agreed: &Agreed, io: &mut I) -> Result<u32, RefuseReason> {
+    /// The subscriber of a connection that may be optimized, or why it may not.
+    fn may(&self, parsed: &Parsed, agreed: &Agreed) -> Result<SubscriberKey, RefuseReason> {
         let key = &parsed.key;
         if self.sh.cfg.observe {
             return Err(RefuseReason::Observing);
@@ -126,6 +127,12 @@ impl Engine {
         if self.records.is_full() {
             return Err(RefuseReason::TableFull);
         }
+        Ok(who)
+    }
+
+    fn make<I: Io>(&mut self, now: Now, parsed: &Parsed, agreed: &Agreed, io: &mut I) -> Result<u32, RefuseReason> {
+        let key = &parsed.key;
+        let who = self.may(parsed, agreed)?;
         let [towards_access, towards_core] = self.learn_paths(parsed, agreed, io)?;
         let Some(sub) = self.sh.subs.open(who) else {
             self.sh.paths.give(towards_access.0);

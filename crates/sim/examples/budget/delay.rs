@@ -2,6 +2,7 @@
 
 use smartwire_sim::link::LinkSpec;
 use smartwire_sim::profiles;
+use smartwire_sim::trace::recorded;
 
 use crate::world::{self, Outcome, MS};
 
@@ -46,8 +47,9 @@ pub const HELD_OUT: [&str; 7] = ["fast-swings", "steep", "far", "long-outages", 
 /// A trace's directions; `back`: the phone's uplink serves as its downlink.
 fn trace_link(name: &str, back: bool, offset_ms: f64, queue: u64, one_way_ms: f64) -> Option<(LinkSpec, LinkSpec)> {
     let spec = |way: &str, queue| {
-        let file = format!("/work/shared/traces/{name}.{way}");
-        std::path::Path::new(&file).exists().then(|| {
+        let file = recorded(&format!("{name}.{way}"));
+        file.exists().then(|| {
+            let file = file.display();
             let json = format!(r#"{{"rate": {{"trace": {{"file": "{file}", "offset_ms": {offset_ms}}}}}, "queue_bytes": {queue}, "delay_ms": {one_way_ms}}}"#);
             LinkSpec::from_json(&json).expect("valid")
         })
