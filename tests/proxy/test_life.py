@@ -23,6 +23,14 @@ def haproxy(lab) -> int:
     return lab.proxy("status")["haproxy"]["pid"]
 
 
+def ended(pid: int) -> bool:
+    """Nothing of the process listens any more: connections that came while it died were its last, and are reset."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return True
+
+
 def truncated(ends: Ends, results: list, stop: threading.Event) -> None:
     """Downloads until told to stop; notes every one that ended cleanly before its end."""
     while not stop.is_set():
@@ -122,6 +130,7 @@ def test_after_a_killed_supervisor_connections_go_direct_and_up_takes_over(lab):
         os.kill(supervisor, signal.SIGKILL)
         with pytest.raises(ConnectionResetError):
             read_all(client)
+    wait_for(lambda: ended(pid))
     for version in (4, 6):
         assert ends.get(version, 10_000) == content(10_000)
     lab.proxy("up")
