@@ -31,6 +31,17 @@ def test_status_takes_rates_between_two_samples():
     assert (document["up_mbps"], document["down_mbps"]) == (2.0, 20.0)
 
 
+def test_status_names_every_pair_of_a_wire(capsys):
+    from smartwire.wire.report import report, show
+    from smartwire.wire.stats import Sample
+
+    info = {"name": "w", "access": "a0", "core": "c0", "pairs": [["a0", "c0"], ["a1", "c1"]], "io": "xdp", "pid": 7}
+    document = report(info, Sample(1, {}), Sample(2, {}))
+    assert document["pairs"] == [{"access": "a0", "core": "c0"}, {"access": "a1", "core": "c1"}]
+    show(document)
+    assert "a0 (access) = c0 (core), a1 = c1, xdp" in capsys.readouterr().out
+
+
 def test_status_for_a_person_says_why_connections_are_left_alone(smartwire, wire):
     done = smartwire("status", "--interval", "50ms")
     assert done.status == 0

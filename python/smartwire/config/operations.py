@@ -45,12 +45,12 @@ def show_wires(session: Any, *, wire: WireName = "") -> Answer:
         if wire and name != wire:
             continue
         found = there.get(name)
-        pair = next(iter(configured.get(name, {}).get("pair", {}).items()), (None, {}))
-        access = found.info.get("access") if found else pair[0]
-        core = found.info.get("core") if found else pair[1].get("core")
+        named = [(a, p.get("core")) for a, p in configured.get(name, {}).get("pair", {}).items()]
+        pairs = registry.pairs(found.info) if found else named
         state = "running" if found else "stopped"
         mode = configured[name].get("mode", "optimize") if name in configured else "by hand"
-        rows.append((name, access, core, mode, state, found.info.get("io", "HAProxy") if found else ""))
+        io = found.info.get("io", "HAProxy") if found else ""
+        rows += [(name, access, core, mode, state, io) for access, core in pairs or [(None, None)]]
     text = table(("Wire", "Access", "Core", "Mode", "State", "I/O"), rows) if rows else "No wires.\n"
     text += "".join(f"note: {sentence}\n" for sentence in wrong)
     keys = ("wire", "access", "core", "mode", "state", "io")

@@ -82,7 +82,7 @@ class WirePlane:
         found = []
         here = ports.interfaces()
         wanted = setup.config.get(("wires",), {})
-        taken = {p: r for r in registry.running() if not _ours(r) for p in (r.info.get("access"), r.info.get("core"))}
+        taken = {p: r for r in registry.running() if not _ours(r) for p in r.ports()}
         for name, entry in wanted.items():
             for access, pair in entry.get("pair", {}).items():
                 path = ("wires", name, "pair", access)

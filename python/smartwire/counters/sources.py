@@ -56,9 +56,9 @@ class WireView:
 
     def interface(self, number: int) -> str:
         """The interface of port `number`; the port's own name where it is not known."""
-        pairs = self.info.get("pairs") or [(self.info.get("access"), self.info.get("core"))]
+        pairs = registry.pairs(self.info)
         pair, side = divmod(number, 2)
-        return (pairs[pair][side] if pair < len(pairs) else None) or port_name(number)
+        return pairs[pair][side] if pair < len(pairs) else port_name(number)
 
 
 class Wires:

@@ -62,7 +62,7 @@ def join(access: str, core: str) -> bool:
 
     if access not in ports.interfaces() or core not in ports.interfaces():
         raise NotThere(f"There is no interface {access if access not in ports.interfaces() else core} here.")
-    if any({access, core} & {r.info.get("access"), r.info.get("core")} for r in registry.running()):
+    if any({access, core} & r.ports() for r in registry.running()):
         return False
     _native.copper(access, core)
     return True

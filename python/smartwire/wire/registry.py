@@ -4,7 +4,7 @@
 file                   content
 ====================== ==================================================================================
 ``lock``               held (flock) by the wire's process for as long as it lives; its pid, as text
-``wire.json``          name, pid, access, core, io, started (unix seconds)
+``wire.json``          name, pid, access, core, io, started (unix seconds); pairs, where it has more than one
 ``control.sock``       orders and questions, JSON lines (:mod:`smartwire.wire.control`)
 ``stats``, ``events``  shared memory (:mod:`smartwire.wire.stats`)
 ====================== ==================================================================================
@@ -51,15 +51,25 @@ class Running:
         """The event ring."""
         return self.directory / "events"
 
+    @property
+    def pairs(self) -> list[tuple[str, str]]:
+        """Its interfaces, (access, core) of each pair."""
+        return pairs(self.info)
+
     def ports(self) -> set[str]:
         """Its interfaces."""
-        first = (self.info.get("access"), self.info.get("core"))
-        return {port for pair in [first, *self.info.get("pairs", [])] for port in pair if port}
+        return {port for pair in self.pairs for port in pair}
 
     @property
     def socket(self) -> Path:
         """The control socket."""
         return self.directory / "control.sock"
+
+
+def pairs(info: dict[str, Any]) -> list[tuple[str, str]]:
+    """The interfaces that a wire.json names, (access, core) of each pair; none if it names none."""
+    found = info.get("pairs") or [(info.get("access"), info.get("core"))]
+    return [(access, core) for access, core in found if access and core]
 
 
 class HasName(Protocol):
@@ -101,7 +111,7 @@ def forget(access: str, core: str) -> None:
     for path in root().glob("*/wire.json"):
         with contextlib.suppress(OSError, json.JSONDecodeError):
             info = json.loads(path.read_text())
-            if not alive(path.parent) and {info.get("access"), info.get("core")} == {access, core}:
+            if not alive(path.parent) and (access, core) in pairs(info):
                 shutil.rmtree(path.parent, ignore_errors=True)
 
 

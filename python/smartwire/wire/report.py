@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from smartwire.wire.registry import pairs
 from smartwire.wire.stats import Sample
 
 SIDES = ("access", "core")
@@ -37,6 +38,7 @@ def report(info: dict[str, Any], first: Sample, second: Sample) -> dict[str, Any
         "pid": info.get("pid"),
         "access": info.get("access"),
         "core": info.get("core"),
+        "pairs": [{"access": access, "core": core} for access, core in pairs(info)],
         "io": info.get("io"),
         "uptime_s": round(time.time() - info["started"], 1) if "started" in info else None,
         "sample_age_s": round(second.age_s, 3),
@@ -73,8 +75,9 @@ def show(document: dict[str, Any]) -> None:
     counters = document["counters"]
     up = document["uptime_s"]
     click.echo(
-        f"wire {document['name']}: {document['access']} (access) = {document['core']} (core), {document['io']}, "
-        f"up {duration(up) if up is not None else '?'}, pid {document['pid']}"
+        f"wire {document['name']}: {document['access']} (access) = {document['core']} (core), "
+        + "".join(f"{p['access']} = {p['core']}, " for p in document["pairs"][1:])
+        + f"{document['io']}, up {duration(up) if up is not None else '?'}, pid {document['pid']}"
     )
     if document["sample_age_s"] > 2:
         click.echo(
