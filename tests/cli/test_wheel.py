@@ -52,3 +52,11 @@ def test_the_wheel_has_the_schema_of_the_configuration(installed, tmp_path):
 def test_the_wheel_simulates(installed, tmp_path):
     out = run(installed, "sim", "--down", "lte-still", "--flows", "1", "--seconds", "2", "--json", cwd=tmp_path)
     assert json.loads(out)["goodput_mbps"] > 0
+
+
+@pytest.mark.slow
+def test_the_wheel_has_the_files_for_other_systems_with_its_own_paths(installed, tmp_path):
+    assert "SMARTWIRE-MIB DEFINITIONS" in run(installed, "export", "file", "mib", cwd=tmp_path)
+    assert json.loads(run(installed, "export", "file", "dashboard", cwd=tmp_path))["panels"]
+    unit = run(installed, "export", "file", "unit", cwd=tmp_path)
+    assert f"ExecStart={installed.parent}/python" in unit

@@ -23,7 +23,7 @@ from smartwire.north.prometheus import Exporter, exposition, family_of, serve
 
 from .conftest import PageWire
 
-DASHBOARD = Path(__file__).resolve().parents[2] / "share/grafana/smartwire.json"
+DASHBOARD = Path(__file__).resolve().parents[2] / "python/smartwire/share/grafana/smartwire.json"
 needs_promtool = pytest.mark.skipif(not shutil.which("promtool"), reason="promtool is not installed (apt: prometheus)")
 
 

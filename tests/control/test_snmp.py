@@ -25,8 +25,8 @@ from smartwire.north.traps import Target, Traps
 from .conftest import PageWire
 
 ROOT = Path(__file__).resolve().parents[2]
-MIB = ROOT / "share/mibs/SMARTWIRE-MIB.txt"
-MIBS = f"{ROOT}/share/mibs:{Path(__file__).parent}/mibs"
+MIB = ROOT / "python/smartwire/share/mibs/SMARTWIRE-MIB.txt"
+MIBS = f"{ROOT}/python/smartwire/share/mibs:{Path(__file__).parent}/mibs"
 USER, AUTH, PRIV = "watcher", "authentication secret", "privacy secret"
 BASE = f".1.3.6.1.4.1.{PEN}.1"
 

@@ -37,8 +37,8 @@ def export() -> None:
 def prometheus(listen: tuple[str, int], once: bool) -> None:
     """Serve the counters of all wires, and the alarms, to Prometheus.
 
-    Stays in the foreground until SIGINT (Ctrl-C) or SIGTERM. Counters are read at each scrape. A dashboard for Grafana
-    is in share/grafana/smartwire.json.
+    Stays in the foreground until SIGINT (Ctrl-C) or SIGTERM. Counters are read at each scrape. `smartwire export file
+    dashboard` prints a dashboard for Grafana.
     """
     import signal
     import threading
@@ -74,7 +74,7 @@ def snmp(snmpd_conf: bool) -> None:
     """Answer Debian's snmpd about wires, ports, reasons and alarms.
 
     snmpd starts this itself (pass_persist) and asks it on standard input; SNMP v2c and v3, users and access control are
-    snmpd's. The objects are in share/mibs/SMARTWIRE-MIB.txt. Their enterprise number is a placeholder.
+    snmpd's. `smartwire export file mib` prints what the objects mean. Their enterprise number is a placeholder.
     """
     from smartwire.north.snmp import Agent, snmpd_lines
 
@@ -84,5 +84,39 @@ def snmp(snmpd_conf: bool) -> None:
         Agent().answer(iter(sys.stdin.readline, ""), sys.stdout)
 
 
+FILES = {
+    "dashboard": "grafana/smartwire.json",
+    "mib": "mibs/SMARTWIRE-MIB.txt",
+    "unit": "systemd/smartwired.service",
+}
+
+
+@command(
+    "file",
+    examples=[
+        ("smartwire export file unit > /etc/systemd/system/smartwired.service", "Start smartwired at boot"),
+        ("smartwire export file mib > /usr/share/snmp/mibs/SMARTWIRE-MIB.txt", "So that snmpwalk knows the names"),
+        ("smartwire export file dashboard > smartwire.json", "To be imported into Grafana"),
+    ],
+    see=["daemon", "export prometheus", "export snmp"],
+)
+@click.argument("which", type=click.Choice(list(FILES)))
+def file(which: str) -> None:
+    """Print a file that another system needs.
+
+    dashboard is Grafana's, mib describes what SNMP and traps say, unit makes systemd start smartwired; it names the
+    programs of this installation.
+    """
+    from importlib.resources import files
+
+    text = (files("smartwire") / "share" / FILES[which]).read_text()
+    if which == "unit":
+        program = f"{sys.executable} -m smartwire"
+        text = text.replace("ExecStartPre=-smartwire ", f"ExecStartPre=-{program} ")
+        text = text.replace("ExecStart=smartwired", f"ExecStart={program} daemon")
+    click.echo(text, nl=False)
+
+
+export.add_command(file)
 export.add_command(prometheus)
 export.add_command(snmp)

@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import signal
+import socket
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
@@ -14,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from smartwire.config import linkplane
 from smartwire.config.api import LONGEST, Answerer, peer_of
 from smartwire.config.engine import NOT_CONFIRMED, Engine
 from smartwire.config.plane import Plane
@@ -24,6 +26,8 @@ from smartwire.wire import ownership
 
 TICK_S = 1.0
 RECONCILE_S = 2.0
+SOONEST_S = 0.1
+"""Between two looks at least, however often links change."""
 LOGIN_S = 30.0
 """How long a connection may wait with its login."""
 SHORT = 1 << 16
@@ -55,6 +59,8 @@ class Daemon:
         # A session waits for what it asked; so there must be a thread for each, and some for the daemon itself.
         self.threads = ThreadPoolExecutor(CONNECTIONS + 4, "session")
         self.said: list[str] = []
+        self.changed = asyncio.Event()
+        """A link has changed: what is, is to be looked at now."""
         self.again = self.rest = 0
         """Looks that are left out after one that changed nothing, and those of them to come."""
 
@@ -72,9 +78,13 @@ class Daemon:
         self.say(f"smartwired serves {self.path}, configuration {self.engine.running.about.number}")
         keepers = [
             asyncio.create_task(self.every(TICK_S, self.engine.tick)),
-            asyncio.create_task(self.every(RECONCILE_S, self.reconcile)),
+            asyncio.create_task(self.every(RECONCILE_S, self.reconcile, self.changed)),
         ]
+        links = self.watch_links(loop)
         await stop.wait()
+        if links:
+            loop.remove_reader(links)
+            links.close()
         for keeper in keepers:
             keeper.cancel()
         server.close()
@@ -83,10 +93,34 @@ class Daemon:
         await asyncio.gather(*self.served, return_exceptions=True)
         self.path.unlink(missing_ok=True)
 
-    async def every(self, seconds: float, do: Callable[[], Any]) -> None:
-        """Does something again and again, whatever it raises."""
+    def watch_links(self, loop: asyncio.AbstractEventLoop) -> socket.socket | None:
+        """Looks at once when a link changes; None where the kernel does not tell."""
+        try:
+            links = linkplane.changes()
+        except OSError as e:
+            self.say(
+                f"the kernel does not tell about links ({e.strerror}): looking every {RECONCILE_S:.0f} s"
+            )
+            return None
+
+        def told() -> None:
+            with contextlib.suppress(OSError):  # too many to keep (ENOBUFS) is a change, too
+                while links.recv(SHORT):
+                    pass
+            self.rest = 0
+            self.changed.set()
+
+        loop.add_reader(links, told)
+        return links
+
+    async def every(self, seconds: float, do: Callable[[], Any], sooner: asyncio.Event | None = None) -> None:
+        """Does something again and again, whatever it raises; `sooner` cuts a pause short."""
+        sooner = sooner or asyncio.Event()
         while True:
-            await asyncio.sleep(seconds)
+            await asyncio.sleep(SOONEST_S)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(sooner.wait(), seconds - SOONEST_S)
+            sooner.clear()
             try:
                 await asyncio.to_thread(do)
             except Exception as e:

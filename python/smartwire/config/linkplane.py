@@ -6,6 +6,7 @@ Both look at the machine each time and remember next to nothing: a smartwired th
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,8 @@ from smartwire.wire import registry
 
 SYS = Path("/sys/class/net")
 IFF_UP = 1
+NETLINK_ROUTE = 0
+RTMGRP_LINK = 1
 HOOK_S = 10.0
 
 
@@ -35,6 +38,17 @@ def has_link(port: str) -> bool:
         return (SYS / port / "carrier").read_text().strip() == "1"
     except OSError:  # EINVAL while it is administratively down
         return False
+
+
+def changes() -> socket.socket:
+    """A socket that has something to read whenever a link of this namespace changes (rtnetlink(7)).
+
+    Raises:
+        OSError: the kernel gives none; links are then only seen when somebody looks.
+    """
+    listener = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_NONBLOCK, NETLINK_ROUTE)
+    listener.bind((0, RTMGRP_LINK))
+    return listener
 
 
 class LinkLossPlane:

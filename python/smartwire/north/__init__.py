@@ -4,5 +4,5 @@ PEN = 32473
 """PLACEHOLDER: the private enterprise number in SNMP object identifiers and syslog's structured data.
 
 32473 is reserved for examples (RFC 5612). Smartwire has none of its own yet; once IANA has assigned one it goes here
-and into share/mibs/SMARTWIRE-MIB.txt, and nowhere else.
+and into smartwire/share/mibs/SMARTWIRE-MIB.txt, and nowhere else.
 """

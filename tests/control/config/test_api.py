@@ -188,6 +188,20 @@ def test_what_cannot_be_put_right_is_said_once_and_tried_ever_more_seldom(box, t
     assert said[-1] == "wire north was started."
 
 
+def test_a_link_that_changes_is_looked_at_at_once(box, tmp_path):
+    async def look():
+        daemon, looked = Daemon(box.engine, tmp_path / "api.sock", print), asyncio.Event()
+        loop = asyncio.get_running_loop()
+        keeper = asyncio.create_task(
+            daemon.every(3600.0, lambda: loop.call_soon_threadsafe(looked.set), daemon.changed)
+        )
+        daemon.changed.set()
+        await asyncio.wait_for(looked.wait(), 60)
+        keeper.cancel()
+
+    asyncio.run(look())
+
+
 @pytest.mark.root
 def test_nonsense_on_the_socket_ends_no_other_session(box, served):
     with client.connect(path=served) as session:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import pytest
 from smartwire.config import linkplane
 from smartwire.config.linkplane import LinkLossPlane, RelayPlane
@@ -96,3 +100,18 @@ def test_a_hook_that_fails_fails_the_commit_and_is_called_again(machine):
 def test_a_hook_that_is_no_program_is_named(machine):
     [problem] = RelayPlane().check(setup(NORTH + "set wires north hardware-bypass-hook /etc/passwd"))
     assert problem.sentence == "/etc/passwd is no program that can be run."
+
+
+@pytest.mark.root
+def test_the_kernel_tells_at_once_when_a_link_changes():
+    code = """if True:
+        import select, subprocess
+        from smartwire.config.linkplane import changes
+        links = changes()
+        assert not select.select([links], [], [], 0)[0]
+        subprocess.run(["ip", "link", "add", "one", "type", "veth", "peer", "name", "other"], check=True)
+        assert select.select([links], [], [], 60)[0]
+    """
+    if os.geteuid():
+        pytest.skip("a network namespace needs root")
+    subprocess.run(["unshare", "-n", sys.executable, "-c", code], check=True)
