@@ -18,12 +18,14 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from smartwire.errors import Error
+from smartwire.proxy.netns import socket_inside
 from smartwire.wire import registry
 
 PREFIX = "swlab"
@@ -166,6 +168,10 @@ class Lab:
     def popen(self, host: str, *argv: str, **kwargs: object) -> subprocess.Popen:
         """Starts a command inside a host, in a session of its own."""
         return subprocess.Popen(self.command(host, *argv), start_new_session=True, **kwargs)  # type: ignore[call-overload]
+
+    def socket(self, host: str, family: socket.AddressFamily, kind: int = socket.SOCK_STREAM) -> socket.socket:
+        """A socket of a host's, for whoever runs outside of it."""
+        return socket_inside(Path("/run/netns") / self.ns(host), family, kind)
 
     def sysctl(self, host: str, settings: dict[str, str]) -> None:
         """Sets sysctls inside a host."""

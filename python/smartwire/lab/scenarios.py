@@ -43,6 +43,8 @@ SCENARIOS: dict[str, Entry] = {
     "crash": Entry(f"{MEASURE}.leave:crash", 3, 1, "kill -9 and SIGSTOP under load"),
     "transparency": Entry(f"{MEASURE}.transparency:transparency", 2, 1,
                           "What the neighbours see: every header field, odd connections, frames that are not TCP"),
+    "options": Entry(f"{MEASURE}.options:options", 25, 0.4,
+                     "SACK, timestamps, window scaling, ECN, MTU probing on and off at each end: all combinations"),
     "smallbox": Entry(f"{MEASURE}.smallbox:smallbox", 2, 1, "2,000 frames of memory and 200 bulk flows"),
     "mixture": Entry(f"{MEASURE}.mixture:mixture", 3, 1, "Web pages, downloads, uploads and a bulk flow together"),
 }  # fmt: skip

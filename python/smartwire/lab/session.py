@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import tempfile
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,6 +20,13 @@ CUSTODY_BOUND = 0.95
 """A run in which less of the TCP payload was delivered under custody has failed: it did not test the optimizer."""
 
 TCP_KINDS = ("get", "put", "ping", "rest")
+
+
+def reasons(grown: dict[str, int]) -> str:
+    """Why a wire left connections alone, stopped optimizing them, or reset them: by how much these counters grew."""
+    told = {k: v for k, v in grown.items() if v and (k.startswith(("refused.", "stopped.")) or k == "resets")}
+    return ", ".join(f"{k} {v}" for k, v in told.items())
+
 
 Action = tuple[float, Callable[[], object]]
 """Something to do at a moment of the plan, seconds since its epoch."""
@@ -89,8 +96,7 @@ class Outcome:
     @property
     def reasons(self) -> str:
         """Why the wire left connections alone, stopped optimizing them, or reset them, with counts."""
-        told = {k: v for k, v in self.wire.items() if v and (k.startswith(("refused.", "stopped.")) or k == "resets")}
-        return ", ".join(f"{k} {v}" for k, v in told.items())
+        return reasons(self.wire)
 
     @property
     def retransmitted_segments(self) -> int:
@@ -195,6 +201,25 @@ class Session:
         log = RadioLog(Path(self.folder.name) / "radio.log", epoch) if self.folder else None
         wire = {key: value - before.get(key, 0) for key, value in after.items()}
         return Outcome(self.mode, results, served, counted.get("radio", {}), counted.get("internet", {}), wire, log)
+
+    @contextlib.contextmanager
+    def links(self, radio: Radio | None = None) -> Iterator[None]:
+        """Fresh emulators alone, as long as the block lasts: for traffic of one's own between the hosts."""
+        wanted = radio or self.radio
+        assert wanted
+        emulators = self._emulators(wanted)
+        self.processes |= emulators
+        try:
+            for process in emulators.values():
+                process.ready()
+            epoch = time.monotonic()
+            for process in emulators.values():
+                process.send({"epoch": epoch})
+            yield
+        finally:
+            for key, process in emulators.items():
+                process.kill()
+                self.processes.pop(key)
 
     def _emulators(self, radio: Radio) -> dict[str, Process]:
         groups = [[self.lab.phone_v4(i), self.lab.phone_v6(i)] for i in self.lab.phone_range()]
