@@ -1,6 +1,7 @@
 """The Rust core (crates/py). Every function raises `smartwire.Error` with one sentence, and nothing else."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from ipaddress import IPv4Address, IPv6Address
 from os import PathLike
 from typing import Any
 
@@ -91,6 +92,8 @@ class Wire:
         max_flows: connections that may be resident.
         journal: record all input of the engine to this file.
         seed: of the engine's randomness; None for a fresh one.
+        policies: document of the policies to begin with (:mod:`smartwire.config.rulings`).
+        ipv6_prefix_length: IPv6 addresses that share so many bits are one subscriber; None for 64.
     """
 
     def __init__(
@@ -108,6 +111,8 @@ class Wire:
         max_flows: int | None = None,
         journal: PathLike[str] | None = None,
         seed: int | None = None,
+        policies: str | None = None,
+        ipv6_prefix_length: int | None = None,
     ) -> None: ...
     def describe(self) -> dict[str, Any]:
         """What was chosen: io, why (not better, sentences), frames, frame_bytes, ring, mtu."""
@@ -121,6 +126,12 @@ class Wire:
 
     def subscribers(self) -> list[dict[str, Any]]:
         """Subscribers, at most 20,000 per worker."""
+
+    def set_policies(self, document: str) -> None:
+        """Puts other policies in force, in each engine between two batches."""
+
+    def policies(self) -> list[tuple[str, int]]:
+        """The policies in force, in their order, and how many connections each decided about."""
 
     def drained(self) -> bool:
         """True when nothing is optimized any more."""
@@ -144,6 +155,11 @@ class Wire:
 
     def stop(self) -> None:
         """Opens the copper wire and closes the ports."""
+
+def policies_of(
+    document: str, connections: Sequence[tuple[IPv4Address | IPv6Address, IPv4Address | IPv6Address, int, int]]
+) -> list[str | None]:
+    """The policies that a document has for connections: (client, server, the server's port, outer VLAN) each."""
 
 def guard_wire(port: str, lifeline: int) -> None:
     """Watches over the wire of a port until the other end of the pipe `lifeline` is closed, or the wire's process gives

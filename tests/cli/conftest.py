@@ -73,6 +73,7 @@ class FakeWire:
         self.pairs, self.options = pairs, options
         self.stats, self.events = Path(stats), Path(events)
         self.stuck = 0
+        self.document = ""
         self.orders: list[tuple] = []
         self.stopped = False
         self.error: str | None = None
@@ -125,6 +126,12 @@ class FakeWire:
     def subscribers(self) -> list[dict]:
         one = {"addr": "10.0.0.7", "scope": 0, "flows": 1, "in_flight_bytes": 5000, "budget_bytes": 60000}
         return [one | {"rate_bytes_per_s": 1250000, "min_rtt_ns": 50_000_000, "rtt_ns": 71_000_000}]
+
+    def policies(self) -> list[tuple[str, int]]:
+        return [("gold", 7)] if self.document else []
+
+    def set_policies(self, document: str) -> None:
+        self.document = document
 
     def drained(self) -> bool:
         self.step()
@@ -182,7 +189,7 @@ def wire(smartwire, native):
         fake = FakeWire([("eth1", "eth2")], directory / "stats", directory / "events")
         fake.log = [("refused", 0, "10.0.0.7", 40000, "192.0.2.1", 443)]
         fake.publish()
-        server = Server(directory / "control.sock", Service(fake, fake.stats, fake.events).handlers())
+        server = Server(directory / "control.sock", Service(fake, directory).handlers())
         stop = threading.Event()
 
         def refresh() -> None:

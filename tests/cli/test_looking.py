@@ -157,3 +157,21 @@ def test_numbers_are_shown_with_three_figures():
     from smartwire.cli.output import bits, size
 
     assert [bits(125), bits(1_250_000), size(12), size(1_500_000)] == ["1 kbit/s", "10 Mbit/s", "12 B", "1.5 MB"]
+
+
+def test_policies_are_asked_for_and_changed_while_the_wire_runs(wire, tmp_path):
+    from smartwire.errors import UsageError
+    from smartwire.wire import control
+    from smartwire.wire.service import digest
+
+    running = registry.find("w")
+    assert control.ask(running.socket, "policies") == {"digest": "", "policies": []}
+    file = tmp_path / "policies.json"
+    file.write_text('{"policies": [{"name": "gold"}]}')
+    known = digest(file.read_text())
+    assert control.ask(running.socket, "set-policies", file=str(file)) == {"digest": known}
+    said = control.ask(running.socket, "policies")
+    assert said == {"digest": known, "policies": [{"name": "gold", "connections": 7}]}
+    assert registry.find("w").info["policies"] == known
+    with pytest.raises(UsageError, match="cannot be read"):
+        control.ask(running.socket, "set-policies", file=str(tmp_path / "none.json"))

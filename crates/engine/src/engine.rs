@@ -14,6 +14,7 @@ use crate::flow::record::{Active, Phase, Record, NONE};
 use crate::flow::refused::Refused;
 use crate::flow::rx::Taken;
 use crate::flow::{Cx, Fate, Flow, Memory, Shared};
+use crate::policy::Policies;
 use crate::reason::{RefuseReason, StopReason};
 use crate::recv::OooPool;
 use crate::send::SegPool;
@@ -147,6 +148,7 @@ impl Engine {
                 paths: Paths::new(paths),
                 scratch: vec![0; 1 << 16],
                 ip_id: seed as u16,
+                policies: Policies::none(),
                 memory: Memory { frame: 2048, limit: cfg.stream_bytes, free: 0, busy: 0, rung: 0 },
                 more: None,
                 cfg,

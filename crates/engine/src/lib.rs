@@ -15,6 +15,7 @@ pub mod config;
 pub mod engine;
 mod events;
 mod flow;
+pub mod policy;
 pub mod pool;
 pub mod reason;
 pub mod recv;

@@ -52,6 +52,7 @@ reasons! {
         Observing = 19, "The wire runs in observe mode.";
         Encapsulation = 20, "The encapsulation is not one that the engine can rebuild.";
         WrongMss = 21, "The advertised segment size is absurd (below 64 bytes).";
+        Policy = 22, "A policy leaves it to the proxy engine, or to none.";
     }
 }
 

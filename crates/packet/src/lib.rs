@@ -36,4 +36,4 @@ pub use ip::Ecn;
 pub use layers::{proto, Encap, IpVersion, Layers, Tunnel, TunnelKind, MAX_TUNNELS};
 pub use parse::parse;
 pub use refusal::Refusal;
-pub use scope::SCOPE_HASHED;
+pub use scope::{outer_vlan, SCOPE_HASHED};

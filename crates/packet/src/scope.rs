@@ -8,6 +8,14 @@ use crate::parse::ethertype;
 /// programs, which don't know the seed, find the same scope (`sw_add_tag` in bpf/classify.h).
 pub const SCOPE_HASHED: u64 = 1 << 63;
 
+/// The id of a frame's outer VLAN tag; 0 without one.
+pub fn outer_vlan(frame: &[u8]) -> u16 {
+    match be16(frame, 12) {
+        ethertype::VLAN | ethertype::QINQ | ethertype::QINQ_OLD => be16(frame, 14) & 0x0fff,
+        _ => 0,
+    }
+}
+
 impl Layers {
     /// The direction-independent part of the encapsulation: VLAN ids in order (not PCP, DEI or TPID), the PPPoE session,
     /// whether there are MPLS labels, and each tunnel's kind and unordered pair of endpoints. Not the GTP-U TEID nor the

@@ -8,6 +8,7 @@ mod bench;
 mod emulator;
 mod guard;
 mod journal;
+mod policies;
 mod proxy;
 mod reasons;
 mod script;
@@ -33,6 +34,8 @@ mod _native {
     use super::emulator::{profile, profile_names, Emulator};
     #[pymodule_export]
     use super::journal::replay_journal;
+    #[pymodule_export]
+    use super::policies::policies_of;
     #[pymodule_export]
     use super::proxy::{proxy_is_on, proxy_take_off, BpfLink, BpfMap, BpfProgram};
     #[pymodule_export]

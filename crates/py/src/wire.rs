@@ -23,7 +23,8 @@ pub struct Wire {
 impl Wire {
     #[new]
     #[pyo3(signature = (pairs, stats, events, *, io = "auto", workers = 1, observe = false, mend = false,
-                        fill_checksums = false, frames = None, max_flows = None, journal = None, seed = None))]
+                        fill_checksums = false, frames = None, max_flows = None, journal = None, seed = None,
+                        policies = None, ipv6_prefix_length = None))]
     #[allow(clippy::too_many_arguments)]
     fn new(
         py: Python<'_>,
@@ -39,6 +40,8 @@ impl Wire {
         max_flows: Option<u32>,
         journal: Option<PathBuf>,
         seed: Option<u64>,
+        policies: Option<&str>,
+        ipv6_prefix_length: Option<u8>,
     ) -> PyResult<Wire> {
         let mut options = worker::Options::new("", "", stats, events);
         options.pairs = pairs;
@@ -55,6 +58,12 @@ impl Wire {
         options.journal = journal;
         options.seed = seed;
         options.engine.observe = observe;
+        if let Some(length) = ipv6_prefix_length {
+            options.engine.subscriber_v6_prefix = length;
+        }
+        if let Some(text) = policies {
+            options.policies = Some(guard::run(py, || worker::Ruling::read(text))?);
+        }
         if let Some(flows) = max_flows {
             options.engine.max_flows = flows;
             options.engine.max_active = options.engine.max_active.min(flows);
@@ -105,6 +114,14 @@ impl Wire {
             list.append(subscriber(py, s)?)?;
         }
         Ok(list)
+    }
+
+    fn set_policies(&self, py: Python<'_>, document: &str) -> PyResult<()> {
+        guard::run(py, || self.wire.set_policies(&worker::Ruling::read(document)?))
+    }
+
+    fn policies(&self, py: Python<'_>) -> PyResult<Vec<(String, u64)>> {
+        guard::run(py, || self.wire.policies())
     }
 
     fn drained(&self) -> bool {

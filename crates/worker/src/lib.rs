@@ -11,6 +11,7 @@
 //!   guardian  a process of its own that sleeps until the wire's is gone
 //!   passing   a wire with nothing to optimize leaves the traffic to the copper wire
 //!   pulse     the heartbeat, as long as every thread keeps its promises
+//!   policies  a table of policies, from a document to all engines
 //!   page, events   what others read without touching a worker
 //!   bare      a forwarder without an engine, to compare with
 //!   bench     how fast the engine is, without I/O
@@ -29,6 +30,7 @@ mod open;
 mod options;
 mod page;
 mod passing;
+mod policies;
 mod pulse;
 mod resets;
 mod seat;
@@ -44,6 +46,7 @@ pub use guardian::guard;
 pub use journal::{replay_journal, Replayed};
 pub use open::{copper, steer_error, unwire, About};
 pub use options::{default_frames, IoChoice, Options};
+pub use policies::Ruling;
 pub use seat::{subscriber_of, Order, Verb, MOST_ROWS};
 pub use tap::{Captured, Select};
 pub use wire::Wire;

@@ -25,7 +25,8 @@ use crate::options::Options;
 use crate::page::Page;
 use crate::passing::Passing;
 use crate::pulse::{Promise, Pulse};
-use crate::seat::{Published, Seat};
+use crate::policies::Ruling;
+use crate::seat::{Ask, Published, Seat};
 use crate::single::Single;
 use crate::spread::{Bell, Lane, Spreader, Worker, QUEUE};
 use crate::wire::{Desk, Wire};
@@ -41,6 +42,7 @@ pub(crate) struct Made {
     config: Config,
     seed: u64,
     journal: Option<PathBuf>,
+    policies: Option<Ruling>,
     steer: Arc<Steer>,
     chunk: usize,
     dropped: Arc<AtomicU64>,
@@ -61,6 +63,7 @@ impl Made {
             config,
             seed: options.seed.unwrap_or_else(fresh_seed),
             journal: options.journal.clone(),
+            policies: options.policies.clone(),
             steer: opened.steer.clone(),
             chunk: opened.about.frame_bytes,
             dropped: Arc::new(AtomicU64::new(0)),
@@ -141,6 +144,11 @@ impl Made {
         };
         let engine = Engine::new(self.config.clone(), seed).map_err(|e| IoError::new(e.to_string()))?;
         let (asks, from_outside) = mpsc::channel();
+        if let Some(ruling) = &self.policies {
+            // The first thing that it hears, before any frame; the answer is for nobody.
+            let (reply, _) = mpsc::sync_channel(1);
+            let _ = asks.send(Ask::Policies(ruling.text.clone(), ruling.fresh(), reply));
+        }
         let published = Arc::new(Published::default());
         let foreign = Foreign::new(self.steer.clone());
         let seat = Seat::new(engine, from_outside, self.events.clone(), published.clone(), foreign, journal, self.config.observe);

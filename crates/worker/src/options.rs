@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use smartwire_engine::Config;
 
+use crate::policies::Ruling;
+
 /// How frames come in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum IoChoice {
@@ -40,6 +42,8 @@ pub struct Options {
     pub stats: PathBuf,
     /// Where the event ring is to be.
     pub events: PathBuf,
+    /// The policies that the wire begins with.
+    pub policies: Option<Ruling>,
     /// The engines' limits; frames and MTU are filled in.
     pub engine: Config,
 }
@@ -58,6 +62,7 @@ impl Options {
             seed: None,
             stats,
             events,
+            policies: None,
             engine: Config { max_flows: 1 << 18, ..Config::default() },
         }
     }

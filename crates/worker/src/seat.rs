@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use smartwire_engine::api::{Command, Target};
+use smartwire_engine::policy::Policies;
 use smartwire_engine::{Engine, FlowInfo, FlowKey, Io, Now, Rx, Stats, SubscriberInfo, SubscriberKey};
 
 use crate::events::EventRing;
@@ -29,6 +30,10 @@ pub(crate) enum Ask {
     Subscribers(SyncSender<Vec<SubscriberInfo>>),
     /// Let this tap see everything from now on, or none any more.
     Tap(Option<Tap>, SyncSender<()>),
+    /// Another table of policies, as it was written down; the answer is the one that was in force.
+    Policies(Arc<str>, Policies, SyncSender<Policies>),
+    /// How often each policy decided.
+    Hits(SyncSender<Vec<u64>>),
     /// The copper wire was open.
     Opened(bool),
 }
@@ -174,6 +179,14 @@ impl Seat {
                 self.watch.tap = tap;
                 self.publish(now, io);
                 let _ = reply.try_send(());
+            }
+            Ask::Policies(text, mut policies, reply) => {
+                self.watch.call(&mut self.engine, now, Call::Policies(&text, &mut policies), io);
+                // Whoever asked frees the old one.
+                let _ = reply.try_send(policies);
+            }
+            Ask::Hits(reply) => {
+                let _ = reply.try_send(self.engine.policies().hits().to_vec());
             }
             Ask::Opened(late) => self.opened(now, late, io),
         }

@@ -43,6 +43,7 @@ fn make<I: Io>(engine: &mut Engine, now: Now, call: Call<'_>, io: &mut I) -> u32
         Call::Time => engine.on_time(now, io),
         Call::Command(command) => return engine.command(now, command, io),
         Call::Foreign(who, down, up) => engine.foreign_traffic(now, who, down, up),
+        Call::Policies(_, policies) => engine.set_policies(now, policies, io),
         Call::Opened(late) => engine.wire_opened(now, late, io),
     }
     0

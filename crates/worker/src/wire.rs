@@ -14,6 +14,7 @@ use smartwire_io::IoError;
 use crate::make::Made;
 use crate::open::{self, About, Opened};
 use crate::options::Options;
+use crate::policies::Ruling;
 use crate::seat::{Ask, Order, Published};
 use crate::tap::{Capture, Captured, Select};
 
@@ -40,6 +41,7 @@ pub struct Wire {
     pub(crate) failed: Arc<Mutex<Option<String>>>,
     news: Arc<Mutex<Vec<String>>>,
     capture: Mutex<Option<Capture>>,
+    policies: Mutex<Ruling>,
     listening: bool,
 }
 
@@ -66,6 +68,7 @@ impl Wire {
             failed: Arc::new(Mutex::new(None)),
             news: made.news.clone(),
             capture: Mutex::new(None),
+            policies: Mutex::new(options.policies.clone().unwrap_or_else(Ruling::none)),
             listening: options.engine.observe,
         };
         // A wire that is dropped half made stops what runs.
@@ -104,6 +107,30 @@ impl Wire {
     /// As [`Wire::order`].
     pub fn subscribers(&self) -> Result<Vec<SubscriberInfo>, IoError> {
         Ok(self.ask(Ask::Subscribers)?.concat())
+    }
+
+    /// Puts other policies in force in all engines, each between two batches.
+    ///
+    /// # Errors
+    /// As [`Wire::order`].
+    pub fn set_policies(&self, ruling: &Ruling) -> Result<(), IoError> {
+        let mut here = self.policies.lock().unwrap_or_else(PoisonError::into_inner);
+        self.ask(|reply| Ask::Policies(ruling.text.clone(), ruling.fresh(), reply))?;
+        *here = ruling.clone();
+        Ok(())
+    }
+
+    /// The policies in force, each with the connections for which it decided.
+    ///
+    /// # Errors
+    /// As [`Wire::order`].
+    pub fn policies(&self) -> Result<Vec<(String, u64)>, IoError> {
+        let here = self.policies.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut sum: Vec<(String, u64)> = here.names().map(|name| (name, 0)).collect();
+        for hits in self.ask(Ask::Hits)? {
+            sum.iter_mut().zip(hits).for_each(|((_, all), hits)| *all += hits);
+        }
+        Ok(sum)
     }
 
     /// True when nothing is optimized any more.

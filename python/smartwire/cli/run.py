@@ -67,6 +67,16 @@ if TYPE_CHECKING:
     type=click.IntRange(16, 1 << 26),
     help="Connections that may be optimized at a time (default: 262144).",
 )
+@click.option(
+    "--policies",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Which connections to optimize, and how: a document that smartwired writes (docs/operations.md).",
+)
+@click.option(
+    "--ipv6-prefix-length",
+    type=click.IntRange(32, 128),
+    help="IPv6 addresses that share so many bits are one subscriber (default: 64).",
+)
 @click.option("--name", help="What to call this wire (default: ACCESS-CORE).")
 @click.option("--limit", type=DURATION, default="60s", show_default=True, help="How long leaving may take.")
 @click.option(
@@ -88,6 +98,7 @@ def run(
     limit: float,
     every: float,
     owner: str | None,
+    policies: Path | None,
     **options: Any,
 ) -> int:
     """Join two interfaces into a smart wire.
@@ -105,8 +116,9 @@ def run(
     Several pairs of interfaces form one wire where a connection may use one pair in one direction and another in the
     other, as with equal-cost routes; each pair has its own `unwire`.
     """
-    from smartwire.wire import ownership, ports, registry
+    from smartwire.wire import ownership, ports, registry, service
 
+    document = service.read_policies(policies) if policies else ""
     pairs = ports.pairs(access, core, *more)
     for pair in pairs:
         ports.check_pair(*pair)
@@ -126,7 +138,7 @@ def run(
     with registry.register(name, **about) as directory:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, on_signal)
-        return serve(directory, pairs, options, limit, every, asked, urgent)
+        return serve(directory, pairs, document, options, limit, every, asked, urgent)
 
 
 def already(access: str, core: str) -> None:
@@ -160,6 +172,7 @@ def same_namespace(pid: int | None) -> bool:
 def serve(
     directory: Path,
     pairs: list[tuple[str, str]],
+    policies: str,
     options: dict[str, Any],
     limit: float,
     every: float,
@@ -167,20 +180,17 @@ def serve(
     urgent: threading.Event,
 ) -> int:
     """Opens the wire, serves until a signal, drains; returns the exit status."""
-    import json
-
     from smartwire import _native
     from smartwire.wire.control import Server
     from smartwire.wire.guardian import Guardian
-    from smartwire.wire.service import Service
+    from smartwire.wire.service import Service, digest
 
-    wire = _native.Wire(pairs, directory / "stats", directory / "events", **options)
+    wire = _native.Wire(pairs, directory / "stats", directory / "events", policies=policies or None, **options)
     guardian = Guardian(pairs[0][0])
     try:
         about = wire.describe()
-        info = json.loads((directory / "wire.json").read_text()) | about
-        (directory / "wire.json").write_text(json.dumps(info))
-        service = Service(wire, directory / "stats", directory / "events")
+        service = Service(wire, directory)
+        info = service.note(about | {"policies": digest(policies)})
         server = Server(directory / "control.sock", service.handlers())
         mode = ", observing only" if options["observe"] else ""
         joined = " and ".join(f"{access} (access) = {core} (core)" for access, core in pairs)

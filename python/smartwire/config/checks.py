@@ -23,9 +23,7 @@ WITHOUT_EFFECT: dict[str, str] = {
     "policies mss-clamp": "segment sizes are not clamped yet.",
     "policies window-mode": "windows are full yet.",
     "subscribers identification by": "subscribers are told apart by their address yet, whatever is set here.",
-    "subscribers identification ipv6-prefix-length": "IPv6 subscribers are told apart by 64 bits yet.",
     "subscribers hash-in-exports": "nothing that is exported names subscribers yet.",
-    "subscribers class": "classes are only used by `test policy` yet.",
     "system login message": "no face shows it yet.",
     "system management namespace": "the faces listen in the box's own namespace yet.",
 }
@@ -194,12 +192,9 @@ def policies_can_match(config: Config) -> Iterator[Problem]:
 
 
 def policies_have_an_engine(config: Config) -> Iterator[Problem]:
-    """Policies decide on wires of mode proxy; the wire engine optimizes all connections alike yet."""
+    """A policy's engine is there where the policy counts."""
     policies, wires = config.get(("policies",), {}), config.get(("wires",), {})
     proxied = [name for name, entry in wires.items() if entry.get("mode") == "proxy"]
-    if policies and not proxied:
-        text = "they only count on wires whose mode is proxy yet, and in `test policy`: others optimize all alike."
-        yield Problem(("policies",), text, "warning")
     for name, policy in policies.items():
         on = [w for w in policy.get("match", {}).get("wire", proxied) if w in proxied]
         if policy.get("engine") == "proxy" and not on:

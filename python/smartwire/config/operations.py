@@ -10,10 +10,13 @@ from typing import Any
 from smartwire.cli.output import table_lines
 from smartwire.config.commands import Address, Answer, FileName, Number, Port, Seconds, UserName, WireName, command
 from smartwire.config.policy import Flow, decide
+from smartwire.errors import Error
 from smartwire.proxy import registry as proxies
 from smartwire.wire import control, registry
 
 HIDDEN = "(hidden)"
+PATIENCE_S = 2.0
+"""How long a wire may think about a question that others do not wait for."""
 
 
 def table(head: tuple[str, ...], rows: list[tuple[Any, ...]]) -> str:
@@ -98,11 +101,29 @@ def show_subscribers(session: Any, *, wire: WireName = "", limit: Number = 50) -
 
 @command("show policies")
 def show_policies(session: Any) -> Answer:
-    """Show the policies in the order in which they are tried."""
+    """Show the policies in the order in which they are tried, and how many connections each decided about."""
     found = session.engine.setup.config.get(("policies",), {})
-    rows = [(n, name, p.get("engine", "wire"), _match(p)) for n, (name, p) in enumerate(found.items(), 1)]
-    text = table(("#", "Policy", "Engine", "Match"), rows) if rows else "No policies: all is optimized.\n"
-    return Answer(text, found)
+    decided = _decided()
+    rows = [
+        (n, name, p.get("engine", "wire"), decided.get(name, 0), _match(p))
+        for n, (name, p) in enumerate(found.items(), 1)
+    ]
+    head = ("#", "Policy", "Engine", "Connections", "Match")
+    text = table(head, rows) if rows else "No policies: all is optimized.\n"
+    return Answer(text, {name: p | {"connections": decided.get(name, 0)} for name, p in found.items()})
+
+
+def _decided() -> dict[str, int]:
+    """About how many connections each policy decided, over all wires that can be asked."""
+    counts: dict[str, int] = {}
+    for running in registry.running():
+        try:
+            said = control.ask(running.socket, "policies", patience_s=PATIENCE_S)["policies"]
+        except Error:
+            continue  # it is gone, or hangs: `show wires` and the alarms say so
+        for policy in said:
+            counts[policy["name"]] = counts.get(policy["name"], 0) + policy["connections"]
+    return counts
 
 
 def _match(policy: dict[str, Any]) -> str:

@@ -21,11 +21,14 @@ from typing import Any
 
 from smartwire.config.plane import Setup
 from smartwire.config.proxypart import Proxies
+from smartwire.config.rulings import Rulings
 from smartwire.config.schema import Problem
 from smartwire.errors import Error
 from smartwire.wire import control, copper, ownership, ports, registry
 
 MARK = "smartwired "
+IPV6_PREFIX_LENGTH = 64
+"""What `smartwire run` takes without being told."""
 START_S = 30.0
 """How long a wire may take until packets flow."""
 GRACE_S = 5.0
@@ -50,6 +53,7 @@ class WirePlane:
         self, logs: Path, launch: tuple[str, ...] = (sys.executable, "-m", "smartwire"), lists: Path | None = None
     ) -> None:
         self.logs, self.launch = logs, launch
+        self.rulings = Rulings(logs.parent / "policies")
         self.proxies = Proxies(logs.parent / "proxy", lists or logs.parent / "config" / "lists", launch)
         self.children: dict[str, subprocess.Popen[bytes]] = {}
         self.bypassed: dict[str, int] = {}
@@ -67,6 +71,9 @@ class WirePlane:
         access, pair = next(iter(setup.config.get(("wires", name, "pair")).items()))
         given = [access, pair["core"], "--name", name, "--io", value("io"), "--workers", str(value("workers"))]
         given += ["--max-flows", str(value("max-flows")), "--limit", f"{value('drain-limit')}s"]
+        length = setup.config.value(("subscribers", "identification", "ipv6-prefix-length"))
+        if length != IPV6_PREFIX_LENGTH:
+            given += ["--ipv6-prefix-length", str(length)]
         if frames := value("frames"):
             given += ["--frames", str(frames)]
         flags = {"--mend": value("mend-offloads"), "--fill-checksums": value("fill-checksums")}
@@ -118,6 +125,8 @@ class WirePlane:
                 found.append(f"wire {name} runs, but was started by hand (pid {running.info.get('pid')}).")
             elif running.info["owner"] != self.mark(name, setup):
                 found.append(f"wire {name} does not run as configured.")
+            elif running.info.get("policies", "") != self.rulings.of(name, setup).digest:
+                found.append(f"wire {name} has other policies than configured.")
             elif (wanted[name].get("mode") == "bypass") != (self.bypassed.get(name) == running.info["pid"]):
                 found.append(f"wire {name} is {'' if name in self.bypassed else 'not '}bypassed.")
         found += [f"wire {n} runs, and is not configured." for n, r in there.items() if _ours(r) and n not in wanted]
@@ -165,6 +174,10 @@ class WirePlane:
         elif not _ours(current):
             by_hand = f"a wire {name} is running that was started by hand (pid {current.info.get('pid')})"
             raise Error(f"{by_hand}: stop it.")
+        elif current.info.get("policies", "") != self.rulings.of(name, setup).digest:
+            file = str(self.rulings.file(name, setup))
+            control.ask(current.socket, "set-policies", file=file, patience_s=PATIENCE_S)
+            done.append(f"wire {name} has new policies.")
         bypass = setup.config.value(("wires", name, "mode")) == "bypass"
         return done + self.order(current, bypass, setup.config.value(("wires", name, "drain-limit")))
 
@@ -193,7 +206,10 @@ class WirePlane:
         """
         self.logs.mkdir(parents=True, exist_ok=True, mode=0o700)
         log = self.logs / f"{name}.log"
-        argv = [*self.launch, "run", *self.arguments(name, setup), "--owner", self.mark(name, setup)]
+        argv = [*self.launch, "run", *self.arguments(name, setup)]
+        if self.rulings.of(name, setup).digest:
+            argv += ["--policies", str(self.rulings.file(name, setup))]
+        argv += ["--owner", self.mark(name, setup)]
         with log.open("wb") as output:
             # A session of its own: what ends smartwired, Ctrl-C included, does not end its wires.
             child = subprocess.Popen(

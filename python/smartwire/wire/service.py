@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import threading
 import time
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
-from smartwire.errors import NotThere
+from smartwire.errors import NotThere, UsageError
 from smartwire.wire.control import Handler
 from smartwire.wire.stats import EventRing, StatsPage
 from smartwire.wire.target import within
@@ -29,6 +32,12 @@ class Wire(Protocol):
     def subscribers(self) -> list[dict[str, Any]]:
         """All subscribers."""
 
+    def policies(self) -> list[tuple[str, int]]:
+        """The policies in force, and how many connections each decided about."""
+
+    def set_policies(self, document: str) -> None:
+        """Puts others in force."""
+
     def drained(self) -> bool:
         """True when nothing is optimized any more."""
 
@@ -47,14 +56,15 @@ class Service:
 
     Args:
         wire: the running wire.
-        stats: path of its stats page.
-        events: path of its event ring.
+        directory: its run directory.
     """
 
-    def __init__(self, wire: Wire, stats: Path, events: Path) -> None:
+    def __init__(self, wire: Wire, directory: Path) -> None:
         self.wire = wire
-        self.stats = StatsPage(stats)
-        self.ring = EventRing(events)
+        self.info = directory / "wire.json"
+        self.stats = StatsPage(directory / "stats")
+        self.ring = EventRing(directory / "events")
+        self.rewriting = threading.Lock()
 
     def handlers(self) -> dict[str, Handler]:
         """Request names and what answers them."""
@@ -66,7 +76,32 @@ class Service:
             "resume": self.resume,
             "capture": self.capture,
             "capture-end": self.capture_end,
+            "policies": self.policies,
+            "set-policies": self.set_policies,
         }
+
+    def note(self, facts: dict[str, Any]) -> dict[str, Any]:
+        """Puts facts into wire.json, which is always whole; returns all of it."""
+        with self.rewriting:
+            info: dict[str, Any] = json.loads(self.info.read_text()) | facts
+            fresh = self.info.with_suffix(".new")
+            fresh.write_text(json.dumps(info))
+            fresh.replace(self.info)
+        return info
+
+    def policies(self, request: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        """The policies in force, in their order, each with how many connections it decided about."""
+        yield from ()
+        decided = [{"name": name, "connections": count} for name, count in self.wire.policies()]
+        return {"digest": json.loads(self.info.read_text()).get("policies", ""), "policies": decided}
+
+    def set_policies(self, request: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        """Puts the policies of a file in force, all at once."""
+        yield from ()
+        document = read_policies(Path(request["file"]))
+        self.wire.set_policies(document or "{}")
+        self.note({"policies": digest(document)})
+        return {"digest": digest(document)}
 
     def flows(self, request: dict[str, Any]) -> Iterator[dict[str, Any]]:
         """Connections of a target, at most `limit`."""
@@ -152,6 +187,20 @@ class Service:
     def counters(self) -> dict[str, int]:
         """The stats page's values."""
         return self.stats.read().values
+
+
+def digest(document: str) -> str:
+    """What a document of policies is known by; empty for none."""
+    return hashlib.sha256(document.encode()).hexdigest()[:16] if document else ""
+
+
+def read_policies(path: Path) -> str:
+    """A document of policies."""
+    try:
+        return path.read_text()
+    except (OSError, UnicodeDecodeError) as e:
+        why = e.strerror if isinstance(e, OSError) else "it is no text"
+        raise UsageError(f"The policies in {path} cannot be read ({why}).") from None
 
 
 def vars_of(event: Any) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from smartwire.proxy.rules import read_rules
 from smartwire.wire import ownership, ports, registry
 
 STAND_IN = """
-import json, os, signal, sys, threading, time
+import hashlib, json, os, signal, sys, threading, time
 from smartwire.wire import control, registry
 do, access, core = sys.argv[1:4]
 log = open(os.environ["STAND_IN_LOG"], "a")
@@ -57,19 +57,29 @@ if do == "serve":
 if access == "broken":
     sys.exit("smartwire: broken is broken: mend it.")
 given = dict(zip(sys.argv[4::2], sys.argv[5::2]))
+def digest(file):
+    text = open(file).read()
+    return hashlib.sha256(text.encode()).hexdigest()[:16] if text else ""
+first = digest(sys.argv[sys.argv.index("--policies") + 1]) if "--policies" in sys.argv else ""
 over = threading.Event()
 def ordered(request):
     yield from ()
     print("order", request["do"], file=log, flush=True)
+    return {}
+def ruled(request):
+    yield from ()
+    info = json.loads((place / "wire.json").read_text())
+    (place / "wire.json").write_text(json.dumps(info | {"policies": digest(request["file"])}))
+    print("order set-policies", file=log, flush=True)
     return {}
 with registry.register(given["--name"], access=access, core=core, owner=sys.argv[-1], limit_s=1.0) as place:
     if access != "deaf":
         signal.signal(signal.SIGTERM, lambda *_: over.set())
     else:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    server = control.Server(place / "control.sock", {"bypass": ordered, "resume": ordered})
+    server = control.Server(place / "control.sock", {"bypass": ordered, "resume": ordered, "set-policies": ruled})
     info = json.loads((place / "wire.json").read_text())
-    (place / "wire.json").write_text(json.dumps(info | {"io": "none"}))
+    (place / "wire.json").write_text(json.dumps(info | {"io": "none", "policies": first}))
     over.wait()
 """
 
@@ -152,6 +162,32 @@ def test_bypass_is_ordered_and_ended_without_a_new_start(machine):
     assert machine.apply(setup(NORTH)) == ["wire north optimizes again."]
     assert pids() == before
     assert machine.log()[1:] == ["order bypass", "order resume"]
+
+
+POLICIES = "set policies web match core-port 80\nset policies web engine none\n"
+
+
+def test_a_wire_starts_with_its_policies_and_gets_new_ones_as_it_runs(machine):
+    machine.apply(setup(NORTH + POLICIES))
+    before = pids()
+    assert machine.differences(setup(NORTH + POLICIES)) == []
+    other = POLICIES + "set policies rest rate-limit 20m"
+    assert machine.differences(setup(NORTH + other)) == ["wire north has other policies than configured."]
+    assert machine.apply(setup(NORTH + other)) == ["wire north has new policies."]
+    assert machine.differences(setup(NORTH + other)) == []
+    assert machine.apply(setup(NORTH)) == ["wire north has new policies."]
+    assert machine.differences(setup(NORTH)) == []
+    assert pids() == before
+    assert machine.log()[1:] == ["order set-policies"] * 2
+
+
+def test_a_wire_that_died_comes_back_with_its_policies(machine):
+    machine.apply(setup(NORTH + POLICIES))
+    os.kill(pids()["north"], signal.SIGKILL)
+    machine.children["north"].wait()
+    machine.apply(setup(NORTH + POLICIES))
+    assert machine.differences(setup(NORTH + POLICIES)) == []
+    assert "--policies" in machine.log()[-1]
 
 
 def test_a_wire_that_was_started_by_hand_is_left_alone_and_named(machine):

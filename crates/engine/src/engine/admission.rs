@@ -1,11 +1,13 @@
 //! From a handshake to a flow, or to a reason why not.
 
 use smartwire_packet::build::Template;
+use smartwire_packet::outer_vlan;
 use smartwire_packet::tcp::Flags;
 
 use super::*;
 use crate::api::Csum;
 use crate::flow::record::flag;
+use crate::policy::{Question, Service, NO_POLICY};
 use crate::recv::Receiver;
 use crate::send::Sender;
 
@@ -110,7 +112,7 @@ impl Engine {
     }
 
     /// The subscriber of a connection that may be optimized, or why it may not.
-    fn may(&self, parsed: &Parsed, agreed: &Agreed) -> Result<SubscriberKey, RefuseReason> {
+    fn may(&self, parsed: &Parsed, agreed: &Agreed, policy: u16) -> Result<SubscriberKey, RefuseReason> {
         let key = &parsed.key;
         if self.sh.cfg.observe {
             return Err(RefuseReason::Observing);
@@ -118,6 +120,9 @@ impl Engine {
         let who = parsed::subscriber(key, self.sh.cfg.subscriber_v6_prefix);
         if self.is_bypassed(key, &who) {
             return Err(RefuseReason::Bypassed);
+        }
+        if self.sh.policies.table().get(policy).is_some_and(|policy| policy.service != Service::Wire) {
+            return Err(RefuseReason::Policy);
         }
         // A flow more must find room for an initial window (RFC 6928) in its fair part of what is free.
         let promised = u64::from(agreed.window[0]) + u64::from(agreed.window[1]);
@@ -130,9 +135,21 @@ impl Engine {
         Ok(who)
     }
 
+    /// The policy of the connection that a frame is of.
+    fn policy_of<I: Io>(&self, parsed: &Parsed, io: &I) -> u16 {
+        let table = self.sh.policies.table();
+        if table.is_empty() {
+            return NO_POLICY;
+        }
+        let vlan = outer_vlan(parsed::slice(io.bytes(parsed.rx.frame), parsed.rx.off, parsed.rx.len));
+        table.resolve(&Question::of(&parsed.key, vlan)).unwrap_or(NO_POLICY)
+    }
+
     fn make<I: Io>(&mut self, now: Now, parsed: &Parsed, agreed: &Agreed, io: &mut I) -> Result<u32, RefuseReason> {
         let key = &parsed.key;
-        let who = self.may(parsed, agreed)?;
+        let policy = self.policy_of(parsed, io);
+        self.sh.policies.hit(policy);
+        let who = self.may(parsed, agreed, policy)?;
         let [towards_access, towards_core] = self.learn_paths(parsed, agreed, io)?;
         let Some(sub) = self.sh.subs.open(who) else {
             self.sh.paths.give(towards_access.0);
@@ -156,6 +173,7 @@ impl Engine {
             sub,
             last_ms: (now.0 / 1_000_000) as u32,
             mss: agreed.mss.map(|mss| mss.saturating_sub(ts).max(1)),
+            policy,
             shift: agreed.shift,
             port: [agreed.port[1].peer().0, agreed.port[0].peer().0],
             flags,

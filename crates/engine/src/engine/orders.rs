@@ -11,6 +11,22 @@ impl Engine {
         count
     }
 
+    /// Puts another table of policies in force, whole; `policies` are those that were, afterwards. Connections begin by it;
+    /// those that are optimized stay so, and get its rates.
+    pub fn set_policies<I: Io>(&mut self, now: Now, policies: &mut Policies, io: &mut I) {
+        policies.go_on_from(&self.sh.policies);
+        std::mem::swap(&mut self.sh.policies, policies);
+        if !self.records.is_empty() {
+            self.begin_sweep(now, Work::Policies, io);
+        }
+        self.gauges();
+    }
+
+    /// The table in force, and how often each policy of it decided.
+    pub fn policies(&self) -> &Policies {
+        &self.sh.policies
+    }
+
     fn obey<I: Io>(&mut self, now: Now, command: Command, io: &mut I) -> u32 {
         match command {
             Command::Drain { target, deadline } => self.drain(now, &target, deadline, io),

@@ -3,6 +3,7 @@
 
 use super::*;
 use crate::flow::record::flag;
+use crate::policy::{Question, NO_POLICY};
 
 /// Records looked at in one call.
 const SLICE: u32 = 4096;
@@ -14,6 +15,8 @@ pub(super) const SWEEPS: usize = 16;
 pub(super) enum Work {
     Drain { target: Target, deadline: Now },
     Opened { late: bool },
+    /// There is another table of policies.
+    Policies,
 }
 
 /// A walk over the records that has not come to its end.
@@ -50,11 +53,11 @@ impl Engine {
         }
     }
 
-    /// What is not certain of a flow any more must not be used before the sweep comes by. True if the flow is gone.
+    /// What is not certain of a flow any more, or by another table of policies, must not be used before the sweep comes by. True if the flow is gone.
     pub(super) fn swept_away<I: Io>(&mut self, now: Now, id: u32, io: &mut I) -> bool {
         for i in 0..self.sweeps.len() {
             let Sweep { work, next, end } = self.sweeps[i];
-            if matches!(work, Work::Opened { .. }) && (next..end).contains(&id) {
+            if matches!(work, Work::Opened { .. } | Work::Policies) && (next..end).contains(&id) {
                 self.visit(now, id, &work, io);
             }
         }
@@ -74,9 +77,17 @@ impl Engine {
                     self.drain_one(now, id, *deadline, io);
                 }
             }
+            Work::Policies => self.decide_again(id),
             Work::Opened { late: true } if rec.has(flag::MARKED) => {}
             Work::Opened { .. } => self.let_go(now, id, io),
         }
+    }
+
+    /// The policy of a flow by the table in force. What serves it was decided when it began.
+    fn decide_again(&mut self, id: u32) {
+        let rec = &mut self.records[id];
+        let vlan = self.sh.paths.get(rec.path[0]).outer_vlan();
+        rec.policy = self.sh.policies.table().resolve(&Question::of(&rec.key, vlan)).unwrap_or(NO_POLICY);
     }
 
     /// The copper wire forwarded packets of this flow behind the engine's back.

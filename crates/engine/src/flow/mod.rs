@@ -35,6 +35,7 @@ pub(crate) mod timers;
 use crate::api::{Event, EventKind, FrameId, Io, Now, Port};
 use crate::config::Config;
 use crate::events::Events;
+use crate::policy::Policies;
 use crate::reason::StopReason;
 use crate::recv::{OooPool, Onward};
 use crate::send::SegPool;
@@ -56,6 +57,7 @@ pub(crate) struct Shared {
     pub ooo: OooPool,
     pub subs: Subscribers,
     pub paths: Paths,
+    pub policies: Policies,
     /// Where packets that are not whole are built.
     pub scratch: Vec<u8>,
     /// Identification of the next IPv4 packet of our own.

@@ -4,6 +4,7 @@ use smartwire_packet::csum::prefetch_front;
 
 use crate::api::{FlowKey, Now, Side};
 use crate::recv::{FrozenReceiver, Receiver, RecvParams};
+use crate::policy::NO_POLICY;
 use crate::reason::StopReason;
 use crate::send::{FrozenSender, Sender, SenderParams};
 use crate::seq::{wrap, Off};
@@ -69,6 +70,8 @@ pub(crate) struct Record {
     pub last_ms: u32,
     /// Largest payload towards each side.
     pub mss: [u16; 2],
+    /// Its policy in the table in force.
+    pub policy: u16,
     /// Window shift that each side announced.
     pub shift: [u8; 2],
     /// Port last used towards each side.
@@ -150,6 +153,7 @@ impl Record {
             entry: NONE,
             last_ms: 0,
             mss: [0; 2],
+            policy: NO_POLICY,
             shift: [0; 2],
             port: [0; 2],
             path_seen: [0; 2],

@@ -8,6 +8,7 @@ use crate::csum::{fold, never_zero, outer_udp_sum, sum, sum_portable};
 use crate::ip::Ecn;
 use crate::layers::{proto, IpVersion, Layers, Tunnel, TunnelKind};
 use crate::parse::ethertype;
+use crate::scope::outer_vlan;
 use crate::tcp::Flags;
 
 /// Room for link, encapsulation and innermost IP headers.
@@ -109,6 +110,11 @@ impl Template {
             put16(&mut bytes, usize::from(layers.pppoe) + 4, 0);
         }
         Some(Template { bytes, layers })
+    }
+
+    /// The id of its outer VLAN tag; 0 without one.
+    pub fn outer_vlan(&self) -> u16 {
+        outer_vlan(&self.bytes)
     }
 
     /// Length in bytes of all headers in front of TCP.

@@ -1,5 +1,6 @@
 //! What a script says, read and not yet run.
 
+use smartwire_engine::policy::Description;
 use smartwire_engine::{RefuseReason, StopReason};
 
 /// An endpoint of a connection.
@@ -189,6 +190,8 @@ pub enum What {
     /// Time passes.
     Nothing,
     Order { order: Order, about: About, limit: u64 },
+    /// Other policies are put in force.
+    Policies(Description),
     /// Share of frames that are free, percent.
     Memory(u32),
     /// A counter's or gauge's name, and what it must be.

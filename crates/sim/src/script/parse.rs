@@ -1,5 +1,6 @@
 //! Text to steps. An error names the line and says what to write instead.
 
+use smartwire_engine::policy::{Description, Table};
 use smartwire_engine::{RefuseReason, StopReason};
 
 use super::macros;
@@ -138,6 +139,12 @@ impl Reader {
                 let percent = percent.strip_suffix("% free").and_then(|n| n.parse().ok());
                 self.push(at, What::Memory(percent.ok_or("write `memory 25% free`")?));
             }
+            "policies" => {
+                let read = serde_json::from_str::<Description>(words.take()).map_err(|e| e.to_string());
+                let description = read.and_then(|d| Table::build(&d).map(|_| d).map_err(|e| e.to_string()));
+                let wrong = |e| format!("{e}; write policies {{\"policies\": [{{\"name\": \"none\", \"service\": \"none\"}}]}}");
+                self.push(at, What::Policies(description.map_err(wrong)?));
+            }
             "counter" => {
                 let name = words.next().to_string();
                 let value = range(words.next())?;
@@ -197,7 +204,7 @@ impl Reader {
             _ => {
                 return Err(format!(
                     "`{word}` is no statement; a line begins with client, server, handshake, nothing, event, counter, \
-                     custody, drain, bypass, resume, memory, or a setting: rule, config, connection, only, xfail, unchecked"
+                     custody, drain, bypass, resume, policies, memory, or a setting: rule, config, connection, only, xfail, unchecked"
                 ))
             }
         }

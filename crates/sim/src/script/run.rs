@@ -1,8 +1,10 @@
 //! One script in one variant: the real engine between two scripted ends, in virtual time.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use smartwire_engine::api::{EventKind, Target};
+use smartwire_engine::policy::{Policies, Table};
 use smartwire_engine::{Command, Config, Csum, Engine, FlowKey, Now, Port, Rx, Side, Stats};
 
 use super::frame::Session;
@@ -174,6 +176,14 @@ impl Runner<'_> {
     fn other(&mut self, what: &What) {
         match what {
             What::Order { order, about, limit } => self.order(*order, *about, *limit),
+            What::Policies(description) => {
+                // It was built once when it was read.
+                if let Ok(table) = Table::build(description) {
+                    let mut policies = Policies::new(Arc::new(table));
+                    self.engine.set_policies(Now(self.now), &mut policies, &mut self.io);
+                    self.due();
+                }
+            }
             What::Memory(percent) => {
                 self.io.leave_free(*percent);
                 self.engine.on_time(Now(self.now), &mut self.io);

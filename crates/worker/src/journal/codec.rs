@@ -3,10 +3,11 @@
 use std::net::Ipv6Addr;
 
 use smartwire_engine::api::{Command, Target};
+use smartwire_engine::policy::Policies;
 use smartwire_engine::{Config, Csum, FlowKey, FrameId, Io, Now, Port, Rx, SubscriberKey};
 
 /// One call of an engine.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(crate) enum Call<'a> {
     /// `on_rx`.
     Rx(&'a [Rx]),
@@ -18,6 +19,8 @@ pub(crate) enum Call<'a> {
     Foreign(SubscriberKey, u64, u64),
     /// `wire_opened`.
     Opened(bool),
+    /// `set_policies`, as they were written down.
+    Policies(&'a str, &'a mut Policies),
 }
 
 /// A call read back; the frames of an `Rx` call stand in it one after the other.
@@ -27,6 +30,7 @@ pub(super) enum ReadCall {
     Command(Command),
     Foreign(SubscriberKey, u64, u64),
     Opened(bool),
+    Policies(String),
 }
 
 const RX: u8 = 0;
@@ -36,6 +40,7 @@ const BYPASS: u8 = 3;
 const RESUME: u8 = 4;
 const FOREIGN: u8 = 5;
 const OPENED: u8 = 6;
+const POLICIES: u8 = 7;
 
 pub(super) fn write_call<I: Io>(out: &mut Vec<u8>, now: Now, call: &Call<'_>, io: &I) {
     let kind = match call {
@@ -46,6 +51,7 @@ pub(super) fn write_call<I: Io>(out: &mut Vec<u8>, now: Now, call: &Call<'_>, io
         Call::Command(Command::Resume { .. }) => RESUME,
         Call::Foreign(..) => FOREIGN,
         Call::Opened(_) => OPENED,
+        Call::Policies(..) => POLICIES,
     };
     out.push(kind);
     out.extend_from_slice(&now.0.to_le_bytes());
@@ -53,6 +59,10 @@ pub(super) fn write_call<I: Io>(out: &mut Vec<u8>, now: Now, call: &Call<'_>, io
         Call::Rx(frames) => write_frames(out, frames, io),
         Call::Time => {}
         Call::Opened(late) => out.push(u8::from(*late)),
+        Call::Policies(text, _) => {
+            out.extend_from_slice(&(text.len() as u32).to_le_bytes());
+            out.extend_from_slice(text.as_bytes());
+        }
         Call::Command(Command::Drain { target, deadline } | Command::Bypass { target, deadline }) => {
             out.extend_from_slice(&deadline.0.to_le_bytes());
             write_target(out, target);
@@ -173,6 +183,10 @@ impl<'a> Reader<'a> {
             RESUME => ReadCall::Command(Command::Resume { target: self.target()? }),
             FOREIGN => ReadCall::Foreign(self.subscriber()?, self.u64()?, self.u64()?),
             OPENED => ReadCall::Opened(self.u8()? != 0),
+            POLICIES => {
+                let length = self.u32()? as usize;
+                ReadCall::Policies(String::from_utf8(self.take(length)?.to_vec()).ok()?)
+            }
             _ => return None,
         };
         Some((now, call))

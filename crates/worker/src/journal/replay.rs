@@ -5,6 +5,7 @@ use std::path::Path;
 use smartwire_engine::{CustodyMark, Engine, FlowKey, FrameId, Io, Port, Rx, Stats};
 use smartwire_io::IoError;
 
+use crate::policies::Ruling;
 use super::codec::{self, ReadCall, Reader};
 use super::{Digest, Question, MAGIC, QUESTIONS};
 
@@ -101,6 +102,10 @@ impl Run {
                 engine.command(now, command, io);
             }
             ReadCall::Foreign(who, down, up) => engine.foreign_traffic(now, who, down, up),
+            ReadCall::Policies(text) => {
+                let ruling = Ruling::read(&text).unwrap_or_else(|_| Ruling::none());
+                engine.set_policies(now, &mut ruling.fresh(), io);
+            }
             ReadCall::Opened(late) => engine.wire_opened(now, late, io),
         }
         while engine.poll_event().is_some() {}
