@@ -15,9 +15,6 @@
 #ifndef SMARTWIRE_PROXY_H
 #define SMARTWIRE_PROXY_H
 
-#include <linux/pkt_cls.h>
-#include "wire.h"
-#define SW_LOAD(ctx, off, to, len) bpf_skb_load_bytes(ctx, off, to, len)
 #include "classify.h"
 
 #define PX_TAGS 2       /* VLAN tags that a flow may have */
@@ -38,6 +35,9 @@ struct px_control {
 	__u32 exact;      /* a FIN leaves only where the other end's FIN is: HAProxy passes bytes and nothing else */
 	__u32 generation; /* of the rules; its lowest bit chooses their maps */
 	__u32 listeners;  /* of HAProxy's, of each IP version */
+	__u32 port[2];    /* the ports' interfaces, by side */
+	__u32 zero;       /* 0, which the verifier does not know */
+	__u32 pad;
 };
 
 /* One per program instance. */
@@ -45,7 +45,7 @@ struct px_place {
 	__u32 side;
 	__u32 out;  /* the interface to which it hands frames: host end of the veth, or the port */
 	__s32 nsid; /* the container, as this namespace numbers it */
-	__u32 zero;
+	__u32 pad;
 };
 
 struct px_key {
@@ -105,7 +105,7 @@ struct px_counters {
 	__u64 lost;         /* frames that could not be handed over */
 };
 
-_Static_assert(sizeof(struct px_control) == 32, "as in layout.py");
+_Static_assert(sizeof(struct px_control) == 48, "as in layout.py");
 _Static_assert(sizeof(struct px_place) == 16, "as in layout.py");
 _Static_assert(sizeof(struct px_key) == 40, "as in layout.py");
 _Static_assert(sizeof(struct px_head) == 24, "as in layout.py");
@@ -113,15 +113,18 @@ _Static_assert(sizeof(struct px_stream) == 32, "as in layout.py");
 _Static_assert(sizeof(struct px_flow) == 136, "as in layout.py");
 _Static_assert(sizeof(struct px_counters) == 16 * 8, "as in layout.py");
 
+/* These belong to the wire, whose programs ask them too (proxied.h); a proxy fills them. */
 SW_MAP(px_control_map);  /* array of 1 px_control */
+SW_MAP(px_ranges_map);   /* outer array of arrays of px_chunk, from address to class: [generation & 1][access, core] */
+SW_MAP(px_numbers_map);  /* outer array of arrays from port, and from VLAN, to class: [generation & 1] */
+SW_MAP(px_classes_map);  /* outer array of arrays from class to px_set: [generation & 1] */
+SW_MAP(px_tables_map);   /* outer array of 1: px_flows_map, where there is a proxy */
+/* These to the proxy. */
 SW_MAP(px_place_map);    /* array of 1 px_place, one map per program */
 SW_MAP(px_flows_map);    /* hash: px_key to px_flow. Never LRU: a forgotten flow's packets would reach the other end. */
 SW_MAP(px_direct_map);   /* LRU hash: px_key to the SYN's sequence number, of connections that went direct */
 SW_MAP(px_counters_map); /* per-CPU array of 1 px_counters */
 SW_MAP(px_hits_map);     /* per-CPU array of u64: connections per rule, [generation & 1][PX_RULES + 1] */
-SW_MAP(px_ranges_map);   /* outer array of arrays of px_chunk, from address to class: [generation & 1][access, core] */
-SW_MAP(px_numbers_map);  /* outer array of arrays from port, and from VLAN, to class: [generation & 1] */
-SW_MAP(px_classes_map);  /* outer array of arrays from class to px_set: [generation & 1] */
 SW_MAP(px_listeners_map); /* SOCKMAP: HAProxy's listeners, IPv4 and IPv6 in turn */
 
 static __always_inline void px_make_key(struct px_key *key, const struct sw_packet *p, __u32 ports, int from_access)
@@ -150,12 +153,12 @@ struct px_tcp {
 	__u8 flags;
 };
 
-static __always_inline int px_load_tcp(struct __sk_buff *skb, const struct sw_packet *p, struct px_tcp *t)
+static __always_inline int px_load_tcp(void *ctx, const struct sw_packet *p, struct px_tcp *t)
 {
 	__be32 h[4];
 	__u32 word, header;
 
-	if (bpf_skb_load_bytes(skb, p->l4, h, sizeof(h)))
+	if (SW_LOAD(ctx, p->l4, h, sizeof(h)))
 		return -1;
 	word = bpf_ntohl(h[3]);
 	header = p->l4 + (word >> 28) * 4;
@@ -180,6 +183,64 @@ static __always_inline int px_load_class(struct __sk_buff *skb, const struct sw_
 	return 0;
 }
 
+static __always_inline int px_is_error(void *ctx, const struct sw_packet *p)
+{
+	return p->proto == (p->version == 6 ? SW_ICMPV6 : SW_ICMP) && sw_is_icmp_error(ctx, p);
+}
+
+/* The flow of the TCP segment that an ICMP error from `side` quotes: it was on its way to where the error comes from. */
+static __always_inline int px_quoted(void *ctx, const struct sw_packet *p, __u32 side, struct px_key *key)
+{
+	__u32 at = p->l4 + 8, words[5], ports;
+	struct sw_packet quoted = {};
+	__u64 h[5];
+
+	if (p->version == 4) {
+		if (SW_LOAD(ctx, at, words, 20))
+			return -1;
+		if ((bpf_ntohl(words[2]) >> 16 & 0xff) != SW_TCP || bpf_ntohl(words[1]) & 0x1fff)
+			return -1;
+		quoted.src[1] = (__u64)words[3] << 32 | bpf_htonl(0x0000ffff);
+		quoted.dst[1] = (__u64)words[4] << 32 | bpf_htonl(0x0000ffff);
+		at += (bpf_ntohl(words[0]) >> 24 & 0x0f) * 4;
+	} else {
+		if (SW_LOAD(ctx, at, h, 40) || (bpf_be64_to_cpu(h[0]) >> 8 & 0xff) != SW_TCP)
+			return -1;
+		quoted.src[0] = h[1];
+		quoted.src[1] = h[2];
+		quoted.dst[0] = h[3];
+		quoted.dst[1] = h[4];
+		at += 40;
+	}
+	if (SW_LOAD(ctx, at, &ports, 4))
+		return -1;
+	px_make_key(key, &quoted, bpf_ntohl(ports), side == SW_CORE);
+	return 0;
+}
+
+/* What struct sw_packet calls the tags of a frame. */
+static __always_inline __u64 px_scope(const struct px_head *head)
+{
+	__u64 scope = 0;
+
+	if (head->tpid[0])
+		scope = 0x1000 | (head->tci[0] & 0x0fff);
+	if (head->tpid[1])
+		scope = scope << 16 | 0x1000 | (head->tci[1] & 0x0fff);
+	return scope;
+}
+
+static __always_inline int px_is_open(const struct px_control *control)
+{
+	return control->open && (__s64)(bpf_ktime_get_ns() - control->beat_ns) < (__s64)control->timeout_ns;
+}
+
+/* Does this segment begin a connection? */
+static __always_inline int px_begins(const struct px_tcp *t)
+{
+	return (t->flags & (PX_SYN | PX_ACK | PX_RST | PX_FIN)) == PX_SYN;
+}
+
 /* Finds TCP and ICMP errors as the classifier of the wire does, behind tags alone: what is in a tunnel is not the
  * proxy's. */
 static __always_inline int px_classify(struct __sk_buff *skb, struct sw_packet *p)
@@ -192,9 +253,12 @@ static __always_inline int px_classify(struct __sk_buff *skb, struct sw_packet *
 		return 0;
 	type = bpf_ntohs(tag[0]);
 	p->l3 = 14;
+	if (skb->vlan_present)
+		sw_add_tag(p, skb->vlan_tci);
 	for (int i = 0; i < PX_TAGS && sw_is_tag(type); i++) {
 		if (bpf_skb_load_bytes(skb, p->l3, tag, 4))
 			return 0;
+		sw_add_tag(p, bpf_ntohs(tag[0]));
 		type = bpf_ntohs(tag[1]);
 		p->l3 += 4;
 	}
@@ -204,7 +268,7 @@ static __always_inline int px_classify(struct __sk_buff *skb, struct sw_packet *
 		return 0;
 	if (p->proto == SW_TCP)
 		return p->tcp = p->l4 + 20 <= p->end;
-	return p->proto == (p->version == 6 ? SW_ICMPV6 : SW_ICMP) && sw_is_icmp_error(skb, p);
+	return px_is_error(skb, p);
 }
 
 #endif

@@ -1,5 +1,8 @@
 /* sk_lookup in the container: whatever port a connection is for, one of HAProxy's listeners takes it, the one of the CPU
  * that the SYN arrived on where there is one per CPU. */
+#include <linux/pkt_cls.h>
+#include "wire.h"
+#define SW_LOAD(ctx, off, to, len) bpf_skb_load_bytes(ctx, off, to, len)
 #include "proxy.h"
 
 #define PX_AF_INET 2

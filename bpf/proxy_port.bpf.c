@@ -1,7 +1,12 @@
 /* tc ingress of a port, in front of the copper wire: chooses at its SYN whether a connection goes to the proxy, and
  * hands every later frame of it, and ICMP errors about it, to the container. What it does not want goes on to the next
  * program, the copper wire. */
+#include <linux/pkt_cls.h>
+#include "wire.h"
+#define SW_LOAD(ctx, off, to, len) bpf_skb_load_bytes(ctx, off, to, len)
 #include "proxy_rules.h"
+#include "foreign.h"
+#include "link.h"
 
 #define PX_WIRE TC_ACT_UNSPEC /* on to the next program */
 
@@ -47,10 +52,14 @@ static __always_inline int px_same_head(const struct px_head *a, const struct px
 }
 
 /* Into the container, without the tags. */
-static __always_inline int px_hand_over(struct __sk_buff *skb, const struct px_place *place, const struct px_head *head,
-					struct px_counters *count)
+static __always_inline int px_hand_over(struct __sk_buff *skb, const struct sw_packet *p, const struct px_place *place,
+					const struct px_head *head, struct px_counters *count)
 {
+	const volatile struct sw_wire *w = SW_ONE(sw_wire_map);
 	__u32 len = skb->len;
+
+	if (w && place->side == SW_ACCESS)
+		sw_count_foreign(w, SW_ACCESS, p, len);
 
 	for (int i = 0; i < PX_TAGS; i++)
 		if (head->tpid[i] && bpf_skb_vlan_pop(skb)) {
@@ -90,11 +99,6 @@ static __always_inline __u32 px_socket(struct __sk_buff *skb, const struct sw_pa
 	state = sk->state;
 	bpf_sk_release(sk);
 	return state;
-}
-
-static __always_inline int px_is_open(const struct px_control *control)
-{
-	return control->open && (__s64)(bpf_ktime_get_ns() - control->beat_ns) < (__s64)control->timeout_ns;
 }
 
 /* Why a new connection can't go to the proxy; null if it can. */
@@ -137,64 +141,69 @@ static __always_inline void px_hit(__u32 generation, __u32 rule)
 		++*hits;
 }
 
-/* A connection's first packet from the access side: to the proxy (1) or not. */
+/* What becomes of a connection's first packet. */
+enum px_verdict {
+	PX_DIRECT, /* on to the wire */
+	PX_LEFT,   /* the same; the wire's socket filter thought it was for the proxy (proxied.h), and left it */
+	PX_PROXY,
+};
+
+/* Direct: whatever an earlier connection of these ends has left is removed. */
+static __always_inline void px_go_direct(const struct px_key *key, const struct px_flow *flow, __u32 seq, __u64 *why,
+					 struct px_counters *count)
+{
+	++*why;
+	if (flow && !bpf_map_delete_elem(&px_flows_map, key))
+		count->stale++;
+	bpf_map_update_elem(&px_direct_map, key, &seq, BPF_ANY);
+}
+
+/* A connection's first packet from the access side. */
 static __always_inline int px_decide(struct __sk_buff *skb, const struct sw_packet *p, const struct px_key *key,
-				const struct px_tcp *t)
+				     const struct px_tcp *t)
 {
 	struct px_place *place = SW_ONE(px_place_map);
 	struct px_control *control = SW_ONE(px_control_map);
 	struct px_counters *count = SW_ONE(px_counters_map);
 	struct px_flow *flow;
 	struct px_head head;
-	__u32 rule, generation, state, *before, seq, vlan = PX_UNTAGGED;
+	__u32 rule, generation, state, *before, seq;
 	__u64 *why;
-	int proxy;
+	int proxy, direct;
 
 	if (!place || !control || !count)
-		return 0;
+		return PX_DIRECT;
 	seq = t->seq;
 	flow = bpf_map_lookup_elem(&px_flows_map, key);
 	if (flow && flow->from[SW_ACCESS].origin == seq) {
 		count->repeated++;
-		return 1;
+		return PX_PROXY;
 	}
 	if (flow) {
 		/* Alive: the container's TCP answers, as the server's would (RFC 9293 section 3.10.7.4). */
 		state = px_socket(skb, p, place, t->ports >> 16, t->ports & 0xffff);
 		if (state && state != BPF_TCP_LISTEN && state != BPF_TCP_TIME_WAIT)
-			return 1;
+			return PX_PROXY;
 	}
+	generation = control->generation;
+	rule = px_first_rule(control, key, p->scope, generation, &proxy);
+	direct = flow || (proxy && px_is_open(control)) ? PX_LEFT : PX_DIRECT;
 	before = bpf_map_lookup_elem(&px_direct_map, key);
 	if (before && *before == seq) {
 		count->repeated++;
-		return 0;
+		return direct;
 	}
-	if (!px_read_head(skb, &head)) {
-		why = &count->strange;
-		goto direct;
-	}
-	if (head.tpid[0])
-		vlan = head.tci[0] & 0xfff;
-	generation = control->generation;
-	rule = px_first_rule(key, vlan, generation, place->zero, &proxy);
 	px_hit(generation, rule);
-	why = &count->no_rule;
-	if (!proxy)
-		goto direct;
-	why = px_obstacle(skb, p, t, place, control, count);
-	if (why)
-		goto direct;
-	if (!px_enter(key, &head, seq, rule, generation)) {
-		count->proxied++;
-		return 1;
+	why = proxy ? px_obstacle(skb, p, t, place, control, count) : &count->no_rule;
+	if (!why) {
+		if (px_read_head(skb, &head) && !px_enter(key, &head, seq, rule, generation)) {
+			count->proxied++;
+			return PX_PROXY;
+		}
+		why = &count->full;
 	}
-	why = &count->full;
-direct:
-	++*why;
-	if (flow && !bpf_map_delete_elem(&px_flows_map, key))
-		count->stale++;
-	bpf_map_update_elem(&px_direct_map, key, &seq, BPF_ANY);
-	return 0;
+	px_go_direct(key, flow, seq, why, count);
+	return direct;
 }
 
 /* What a segment from an end tells about its stream. */
@@ -222,6 +231,13 @@ static __always_inline void px_note(struct __sk_buff *skb, const struct sw_packe
 	}
 }
 
+/* On to the wire, whose socket filter has left this frame. */
+static __always_inline int px_give_back(struct __sk_buff *skb)
+{
+	skb->mark = SW_LEFT;
+	return PX_WIRE;
+}
+
 static __always_inline int px_segment(struct __sk_buff *skb, struct sw_packet *p, const struct px_place *place,
 				      struct px_counters *count)
 {
@@ -230,63 +246,49 @@ static __always_inline int px_segment(struct __sk_buff *skb, struct sw_packet *p
 	struct px_key key;
 	struct px_tcp t;
 	__u32 side = place->side & 1;
+	int first, verdict = PX_PROXY;
 
 	if (px_load_tcp(skb, p, &t))
 		return PX_WIRE;
-	px_make_key(&key, p, t.ports, side == SW_ACCESS);
-	if (side == SW_ACCESS && (t.flags & (PX_SYN | PX_ACK | PX_RST | PX_FIN)) == PX_SYN && !px_decide(skb, p, &key, &t))
+	first = side == SW_ACCESS && px_begins(&t);
+	if (p->tags > PX_TAGS) {
+		count->strange += first;
 		return PX_WIRE;
+	}
+	px_make_key(&key, p, t.ports, side == SW_ACCESS);
+	if (first)
+		verdict = px_decide(skb, p, &key, &t);
+	if (verdict != PX_PROXY)
+		return verdict == PX_LEFT ? px_give_back(skb) : PX_WIRE;
 	flow = bpf_map_lookup_elem(&px_flows_map, &key);
 	if (!flow)
 		return PX_WIRE;
-	if (!px_read_head(skb, &head))
-		return PX_WIRE;
 	/* The tags tell connections of equal addresses apart. Those of the side that has not been seen yet are as on the
 	 * side that has. */
-	if ((head.tci[0] ^ flow->to[side].tci[0]) & 0xfff || (head.tci[1] ^ flow->to[side].tci[1]) & 0xfff ||
-	    head.tpid[0] != flow->to[side].tpid[0] || head.tpid[1] != flow->to[side].tpid[1])
-		return PX_WIRE;
+	if (px_scope(&flow->to[side]) != p->scope)
+		return first ? px_give_back(skb) : PX_WIRE;
+	if (!px_read_head(skb, &head))
+		return px_give_back(skb);
 	/* Frames towards the other side look as this side's do. */
 	if (!px_same_head(&flow->to[side ^ 1], &head))
 		flow->to[side ^ 1] = head;
 	px_note(skb, p, flow, side, &t);
-	return px_hand_over(skb, place, &head, count);
+	return px_hand_over(skb, p, place, &head, count);
 }
 
-/* An ICMP error: is the packet that it quotes a flow's? It was on its way to where the error comes from. */
+/* An ICMP error: is the packet that it quotes a flow's? */
 static __always_inline int px_icmp(struct __sk_buff *skb, struct sw_packet *p, const struct px_place *place,
 				   struct px_counters *count)
 {
-	__u32 at = p->l4 + 8, words[5], ports;
-	struct sw_packet quoted = {};
 	struct px_head head;
 	struct px_key key;
-	__u64 h[5];
 
-	if (p->version == 4) {
-		if (bpf_skb_load_bytes(skb, at, words, 20))
-			return PX_WIRE;
-		if ((bpf_ntohl(words[2]) >> 16 & 0xff) != SW_TCP || bpf_ntohl(words[1]) & 0x1fff)
-			return PX_WIRE;
-		quoted.src[1] = (__u64)words[3] << 32 | bpf_htonl(0x0000ffff);
-		quoted.dst[1] = (__u64)words[4] << 32 | bpf_htonl(0x0000ffff);
-		at += (bpf_ntohl(words[0]) >> 24 & 0x0f) * 4;
-	} else {
-		if (bpf_skb_load_bytes(skb, at, h, 40) || (bpf_be64_to_cpu(h[0]) >> 8 & 0xff) != SW_TCP)
-			return PX_WIRE;
-		quoted.src[0] = h[1];
-		quoted.src[1] = h[2];
-		quoted.dst[0] = h[3];
-		quoted.dst[1] = h[4];
-		at += 40;
-	}
-	if (bpf_skb_load_bytes(skb, at, &ports, 4))
+	if (p->tags > PX_TAGS || px_quoted(skb, p, place->side & 1, &key) || !bpf_map_lookup_elem(&px_flows_map, &key))
 		return PX_WIRE;
-	px_make_key(&key, &quoted, bpf_ntohl(ports), (place->side & 1) == SW_CORE);
-	if (!bpf_map_lookup_elem(&px_flows_map, &key) || !px_read_head(skb, &head))
-		return PX_WIRE;
+	if (!px_read_head(skb, &head))
+		return px_give_back(skb);
 	count->icmp++;
-	return px_hand_over(skb, place, &head, count);
+	return px_hand_over(skb, p, place, &head, count);
 }
 
 SEC("tc")
@@ -296,7 +298,7 @@ int px_port(struct __sk_buff *skb)
 	struct px_counters *count = SW_ONE(px_counters_map);
 	struct sw_packet p;
 
-	if (!place || !count || !px_classify(skb, &p))
+	if (!place || !count || (!skb->vlan_present && sw_mend_link_header(skb)) || !px_classify(skb, &p))
 		return PX_WIRE;
 	if (p.tcp)
 		return px_segment(skb, &p, place, count);

@@ -99,10 +99,17 @@ static __always_inline __u32 px_lowest_bit(__u64 v)
 	return n + !(v & 1);
 }
 
-/* The first rule that a connection meets, PX_RULES if none; `proxy`: what that rule says. */
-static __always_inline __u32 px_first_rule(const struct px_key *key, __u32 vlan, __u32 generation, __u32 zero, int *proxy)
+/* The outermost tag's VLAN, as rules know it. */
+static __always_inline __u32 px_vlan(__u64 scope)
 {
-	__u32 half = generation & 1, says = PX_PROXY_CLASS;
+	return scope >> 16 ? scope >> 16 & 0xfff : scope ? scope & 0xfff : PX_UNTAGGED;
+}
+
+/* The first rule that a connection meets, PX_RULES if none; `proxy`: what that rule says. */
+static __always_inline __u32 px_first_rule(const struct px_control *control, const struct px_key *key, __u64 scope,
+					   __u32 generation, int *proxy)
+{
+	__u32 half = generation & 1, says = PX_PROXY_CLASS, zero = control->zero;
 	void *classes = bpf_map_lookup_elem(&px_classes_map, &half);
 	void *numbers = bpf_map_lookup_elem(&px_numbers_map, &half);
 	struct px_set *access, *core, *port, *tag, *action;
@@ -113,7 +120,7 @@ static __always_inline __u32 px_first_rule(const struct px_key *key, __u32 vlan,
 	access = px_set_of_address(classes, half * 2, key->access, zero);
 	core = px_set_of_address(classes, half * 2 + 1, key->core, zero);
 	port = px_set_of_number(classes, numbers, key->ports & 0xffff);
-	tag = px_set_of_number(classes, numbers, PX_VLAN_BASE + vlan);
+	tag = px_set_of_number(classes, numbers, PX_VLAN_BASE + px_vlan(scope));
 	action = bpf_map_lookup_elem(classes, &says);
 	if (!access || !core || !port || !tag || !action)
 		return PX_RULES;
@@ -126,6 +133,15 @@ static __always_inline __u32 px_first_rule(const struct px_key *key, __u32 vlan,
 		}
 	}
 	return PX_RULES;
+}
+
+/* Do the rules want this connection in the proxy? */
+static __always_inline int px_wants(const struct px_control *control, const struct px_key *key, __u64 scope)
+{
+	int proxy;
+
+	px_first_rule(control, key, scope, control->generation, &proxy);
+	return proxy;
 }
 
 #endif

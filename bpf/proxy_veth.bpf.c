@@ -1,7 +1,11 @@
 /* tc ingress of the host's end of a container's veth: what the container sends. A flow's segment gets the Ethernet header
  * and tags that its receiver's own router uses, and leaves through the port. Anything else is dropped: the container has
  * no address and nothing to say. */
+#include <linux/pkt_cls.h>
+#include "wire.h"
+#define SW_LOAD(ctx, off, to, len) bpf_skb_load_bytes(ctx, off, to, len)
 #include "proxy.h"
+#include "foreign.h"
 
 #define PX_FLAGS_AT 12 /* of the 16 bits with header length and flags in a TCP header */
 #define PX_CHECKSUM_AT 16
@@ -68,6 +72,7 @@ int px_veth(struct __sk_buff *skb)
 	struct px_place *place = SW_ONE(px_place_map);
 	struct px_control *control = SW_ONE(px_control_map);
 	struct px_counters *count = SW_ONE(px_counters_map);
+	const volatile struct sw_wire *w = SW_ONE(sw_wire_map);
 	struct px_stream *stream;
 	struct px_flow *flow;
 	struct sw_packet p;
@@ -96,6 +101,10 @@ int px_veth(struct __sk_buff *skb)
 		goto lost;
 	if (px_write_dscp(skb, &p, stream->dscp) || px_write_head(skb, &head))
 		goto lost;
+	p.scope = px_scope(&head);
+	p.tags = (head.tpid[0] != 0) + (head.tpid[1] != 0);
+	if (w && side == SW_ACCESS)
+		sw_count_foreign(w, SW_CORE, &p, len);
 	count->out_packets++;
 	count->out_bytes += len;
 	return bpf_redirect(place->out, 0);

@@ -3,6 +3,7 @@
 #include "wire.h"
 #define SW_LOAD(ctx, off, to, len) bpf_skb_load_bytes(ctx, off, to, len)
 #include "book.h"
+#include "proxied.h"
 
 static __always_inline __u32 sw_side_of(const volatile struct sw_wire *w, __u32 ifindex)
 {
@@ -25,6 +26,8 @@ int sw_tap(struct __sk_buff *skb)
 	if (w->max_frame && len > w->max_frame)
 		return 0;
 	if (!sw_classify(skb, w, &p, skb->len, skb->vlan_present, skb->vlan_tci))
+		return 0;
+	if (px_left(skb, skb->ifindex, &p))
 		return 0;
 	if (w->survivors && sw_find(skb, w, &p, sw_side_of(w, skb->ifindex), 1))
 		return 0;

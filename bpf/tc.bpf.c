@@ -1,43 +1,12 @@
 /* tc ingress: the copper wire. Every frame that reaches it leaves through the other port of the pair, but for those
- * that an AF_PACKET socket of a live engine took, and for the flows of a dead one. */
+ * that an AF_PACKET socket of a live engine took, and for the flows of a dead one. A proxy's program comes before it. */
 #include <linux/pkt_cls.h>
 #include "wire.h"
 #define SW_LOAD(ctx, off, to, len) bpf_skb_load_bytes(ctx, off, to, len)
 #include "reset.h"
 #include "glimpse.h"
-
-/* Counts the bytes of a registered subscriber. */
-static __always_inline void sw_count_foreign(const volatile struct sw_wire *w, const struct sw_port *port,
-					     const struct sw_packet *p, __u32 len)
-{
-	__u32 *slot, index;
-	struct sw_foreign *bytes;
-
-	if (!w->subscribers || !p->version || p->tags > 2)
-		return;
-	slot = sw_subscriber(w, p, port->side == SW_ACCESS ? p->src : p->dst);
-	if (!slot)
-		return;
-	index = *slot & ~SW_SHAPED;
-	bytes = bpf_map_lookup_elem(&sw_foreign_map, &index);
-	if (bytes)
-		__sync_fetch_and_add(port->side == SW_ACCESS ? &bytes->up : &bytes->down, len);
-}
-
-/* Generic XDP in newer kernels hands on a copy of the frame without the length of its link header (mac_len is not among
- * what skb_pp_cow_data copies; seen on 6.18), and tc then begins at the IP header. The link header is still there:
- * put it back in front. Tagged frames are right, as taking the tag out sets the length. */
-static __always_inline int sw_mend_link_header(struct __sk_buff *skb)
-{
-	__u32 link[4] = {}, data[4] = {};
-
-	if (bpf_skb_load_bytes_relative(skb, 0, link, 14, BPF_HDR_START_MAC))
-		return -1;
-	if (!bpf_skb_load_bytes(skb, 0, data, 14) && link[0] == data[0] && link[1] == data[1] && link[2] == data[2] &&
-	    link[3] == data[3])
-		return 0;
-	return bpf_skb_change_head(skb, 14, 0) || bpf_skb_store_bytes(skb, 0, link, 14, 0);
-}
+#include "foreign.h"
+#include "link.h"
 
 SEC("tc")
 int sw_tc(struct __sk_buff *skb)
@@ -53,6 +22,10 @@ int sw_tc(struct __sk_buff *skb)
 		return TC_ACT_SHOT;
 	len = skb->len + (skb->vlan_present ? 4 : 0);
 	claimed = sw_classify(skb, w, &p, skb->len, skb->vlan_present, skb->vlan_tci);
+	if (skb->mark == SW_LEFT) {
+		claimed = 0;
+		skb->mark = 0;
+	}
 	live = sw_live(w);
 	place = sw_find(skb, w, &p, port->side, live);
 	if (place) {
@@ -72,7 +45,7 @@ int sw_tc(struct __sk_buff *skb)
 			count->no_socket_frames++;
 		}
 	}
-	sw_count_foreign(w, port, &p, len);
+	sw_count_foreign(w, port->side, &p, len);
 	count->copper_frames[port->side & 1]++;
 	count->copper_bytes[port->side & 1] += len;
 	return bpf_redirect(port->peer_ifindex, 0);

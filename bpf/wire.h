@@ -12,13 +12,14 @@
 #include <bpf/bpf_endian.h>
 
 /* Changes with every change of a layout below: a newer engine won't take over an older wire's maps. */
-#define SW_ABI 5
+#define SW_ABI 6
 
 #define SW_SLOTS 8      /* entries per bucket of the custody book */
 #define SW_MAX_PORTS 32 /* ports of one wire: pair k is ports 2k (access) and 2k + 1 (core) */
 #define SW_SHAPED (1u << 31)
 #define SW_STEP 4000000 /* ns that a gap between two frames counts at most towards the engine's silence */
 #define SW_PATIENCE 10  /* timeouts of silence after which an engine is dead, not late */
+#define SW_LEFT 0x53570001u /* mark of a frame that the socket filter left to a proxy, which then did not want it */
 #define SW_GLIMPSE 248  /* bytes of a frame that a listening engine gets at most */
 #define SW_ANSWERED 3000000000ULL /* ns after the latest SYN for which the rest of a handshake is looked for */
 

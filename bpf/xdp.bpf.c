@@ -1,7 +1,8 @@
-/* XDP: hands what the engine claims to its AF_XDP socket while it lives, and leaves all else to the tc program. */
+/* XDP: hands what the engine claims to its AF_XDP socket while it lives, and leaves all else to the tc programs. */
 #include "wire.h"
 #define SW_LOAD(ctx, off, to, len) bpf_xdp_load_bytes(ctx, off, to, len)
 #include "book.h"
+#include "proxied.h"
 
 SEC("xdp.frags")
 int sw_xdp(struct xdp_md *ctx)
@@ -19,6 +20,8 @@ int sw_xdp(struct xdp_md *ctx)
 	if (w->max_frame && len > w->max_frame)
 		return XDP_PASS;
 	if (!sw_classify(ctx, w, &p, len, 0, 0))
+		return XDP_PASS;
+	if (px_left(ctx, ctx->ingress_ifindex, &p))
 		return XDP_PASS;
 	if (w->survivors && sw_find(ctx, w, &p, port->side, 1))
 		return XDP_PASS;

@@ -184,6 +184,10 @@ class BpfMap:
     def of_maps(name: str, entries: int, inner: BpfMap) -> BpfMap:
         """An array of maps like `inner`; its values are their descriptors."""
 
+    @staticmethod
+    def of_wire(ifindex: int, symbol: str) -> BpfMap:
+        """A map of the wire on an interface, by the name that programs give it."""
+
     def fd(self) -> int:
         """Its file descriptor."""
 

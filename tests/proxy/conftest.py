@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 import random
 import shutil
 import socket
 import struct
 import threading
+import time
+from pathlib import Path
 
 import pytest
 from smartwire.errors import Error
@@ -20,18 +23,18 @@ PORT = 8080
 
 
 class Ends:
-    """A server that does what a connection's first line says, and clients of it."""
+    """A server that does what a connection's first line says, on its port and on `more`, and clients of it."""
 
-    def __init__(self, lab: Routed) -> None:
+    def __init__(self, lab: Routed, *more: int) -> None:
         self.lab = lab
         self.peers: list[tuple] = []
         """Addresses of the clients, as the server saw them."""
         self.ended: list[str] = []
         """How connections ended at the server."""
-        for version, family in FAMILY.items():
-            listener = lab.socket("server", family)
+        for version, port in itertools.product(FAMILY, (PORT, *more)):
+            listener = lab.socket("server", FAMILY[version])
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind((lab.server(version), PORT))
+            listener.bind((lab.server(version), port))
             listener.listen(256)
             threading.Thread(target=self.accept, args=(listener,), daemon=True).start()
 
@@ -79,9 +82,9 @@ class Ends:
             client.sendall(f"get {size}\n".encode())
             return read_all(client)
 
-    def put(self, version: int, data: bytes) -> str:
+    def put(self, version: int, data: bytes, **how) -> str:
         """An upload; what the server says its digest is, which it sends after the client's half is closed."""
-        with self.connect(version) as client:
+        with self.connect(version, **how) as client:
             client.sendall(b"digest\n" + data)
             client.shutdown(socket.SHUT_WR)
             return read_all(client).decode()
@@ -101,6 +104,21 @@ def read_all(client: socket.socket) -> bytes:
 def reset(connection: socket.socket) -> None:
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     connection.close()
+
+
+def wait_for(condition, seconds: float = 30.0) -> None:
+    until = time.monotonic() + seconds
+    while not condition() and time.monotonic() < until:
+        time.sleep(0.02)
+    assert condition()
+
+
+def ended(pid: int) -> bool:
+    """Nothing of the process listens any more: connections that came while it died were its last, and are reset."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return True
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -13,22 +13,13 @@ import pytest
 from smartwire.errors import Error
 from smartwire.lab.net import run
 
-from .conftest import Ends, content, read_all
-from .test_transfers import wait_for
+from .conftest import Ends, content, ended, read_all, wait_for
 
 pytestmark = pytest.mark.root
 
 
 def haproxy(lab) -> int:
     return lab.proxy("status")["haproxy"]["pid"]
-
-
-def ended(pid: int) -> bool:
-    """Nothing of the process listens any more: connections that came while it died were its last, and are reset."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except OSError:
-        return True
 
 
 def truncated(ends: Ends, results: list, stop: threading.Event) -> None:
@@ -151,7 +142,7 @@ def test_what_is_taken_is_refused_in_a_sentence_and_nothing_is_left(lab):
         lab.proxy("up", "--access-cc", "nonesuch")
     assert "clsact" not in lab.run("box", "tc", "qdisc", "show", "dev", "access")
     lab.proxy("up")
-    done = lab.smartwire("run", "access", "core")
+    done = lab.smartwire("unwire", "access", "core")
     assert (done.returncode, "ports of the proxy" in done.stderr) == (1, True)
     with pytest.raises(Error, match="are ports of the proxy"):
         lab.proxy("up")

@@ -172,10 +172,10 @@ def syn(access, core, port: int, vlan: int, number: int) -> bytes:
 
 @pytest.mark.root
 def test_the_kernel_finds_the_first_rule_that_matches():
-    from smartwire.proxy.datapath import Datapath, Ports
+    from smartwire.proxy.datapath import Datapath, Ports, maps_of_no_wire
 
     chance = Chance()
-    path = Datapath(Ports(1, 1, 1, 1), nsid=0, exact=True, most_flows=1024, open=True)
+    path = Datapath(Ports(1, 1, 1, 1), nsid=0, exact=True, most_flows=1024, wire=maps_of_no_wire(), open=True)
     program = path.program("port", 0, 1)
     number = 0
     for size in (1, 3, 64, 65, 200, RULES):

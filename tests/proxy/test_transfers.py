@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from .conftest import PORT, Ends, content, read_all, reset
+from .conftest import PORT, Ends, content, read_all, reset, wait_for
 
 pytestmark = pytest.mark.root
 BOTH = pytest.mark.parametrize("version", [4, 6])
@@ -135,13 +135,6 @@ def test_a_hundred_connections_at_a_time(proxied, ends):
     flows = proxied.proxy("flows", "-n", "10000")
     assert flows["total"] == len(flows["flows"]) >= 100
     assert PORT in {f["core_port"] for f in flows["flows"]}
-
-
-def wait_for(condition, seconds: float = 30.0) -> None:
-    until = time.monotonic() + seconds
-    while not condition() and time.monotonic() < until:
-        time.sleep(0.02)
-    assert condition()
 
 
 def test_connections_go_to_the_thread_of_their_cpu_also_after_a_reload(lab):

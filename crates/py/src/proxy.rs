@@ -34,6 +34,11 @@ impl BpfMap {
         Ok(BpfMap { map: run(py, || proxy::Map::of_maps(name, entries, &inner.map))? })
     }
 
+    #[staticmethod]
+    fn of_wire(py: Python<'_>, ifindex: u32, symbol: &str) -> PyResult<BpfMap> {
+        Ok(BpfMap { map: run(py, || proxy::Map::of_wire(ifindex, symbol))? })
+    }
+
     fn fd(&self) -> RawFd {
         self.map.fd()
     }

@@ -212,6 +212,9 @@ pub fn copper(access: &str, core: &str) -> Result<bool, IoError> {
     // What can't be looked into is another version's, which is not to be taken off here either.
     let copper = |name| Steer::inspect(name).map_or(true, |a| a.tc.is_some());
     let was = copper(access) && copper(core);
+    if Steer::inspect(access).is_ok_and(|a| a.live && sys::if_index(core).ok() == a.peer_ifindex) {
+        return Ok(true);
+    }
     ports::prepare_copper(access, core)?;
     let pair = (sys::if_index(access)?, sys::if_index(core)?);
     let attached = Steer::attach(&[pair], Mode::Packet, &AttachOptions::default());

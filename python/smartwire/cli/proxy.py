@@ -68,7 +68,7 @@ def up(
     Without rules all TCP that the access side begins goes to the proxy. Rules are an ordered list in a TOML file, of
     which the first that matches decides: see docs/proxy.md.
     """
-    from smartwire.cli.run import already
+    from smartwire.cli.run import already_proxied
     from smartwire.errors import Error
     from smartwire.wire import ownership, ports
 
@@ -76,7 +76,7 @@ def up(
     ports.check_machine()
     if owner is None:
         ownership.refuse(access, core, "run")
-    already(access, core)
+    already_proxied(access, core)
     name = name or f"{access}-{core}"
     settings = options | {
         "name": name,

@@ -142,9 +142,8 @@ def run(
 
 
 def already(access: str, core: str) -> None:
-    """Raises a sentence if one of the interfaces is part of a running wire or proxy."""
+    """Raises a sentence if one of the interfaces is part of a running wire."""
     from smartwire.errors import Error
-    from smartwire.proxy import registry as proxies
     from smartwire.wire import registry
 
     for wire in registry.running():
@@ -153,6 +152,12 @@ def already(access: str, core: str) -> None:
                 f"{wire.info['access']} and {wire.info['core']} are already a wire ({wire.name}, pid "
                 f"{wire.info['pid']}): stop that one first."
             )
+
+def already_proxied(access: str, core: str) -> None:
+    """Raises a sentence if one of the interfaces is a port of a running proxy."""
+    from smartwire.errors import Error
+    from smartwire.proxy import registry as proxies
+
     for proxy in proxies.running():
         if {access, core} & {proxy.info["access"], proxy.info["core"]} and same_namespace(proxy.info["pid"]):
             raise Error(

@@ -22,13 +22,14 @@ def unwire(access: str, core: str) -> None:
     `smartwire run`. Frames are no longer passed between them.
     """
     from smartwire import _native
-    from smartwire.cli.run import already
+    from smartwire.cli.run import already, already_proxied
     from smartwire.wire import ownership, ports, registry
 
     ports.check_pair(access, core)
     ports.check_machine()
     ownership.refuse(access, core, "unwire")
     already(access, core)
+    already_proxied(access, core)
     found = _native.unwire(access, core)
     registry.forget(access, core)
     click.echo(f"{access} and {core} are two interfaces again." if found else f"{access} and {core} were not a wire.")

@@ -33,6 +33,9 @@ MOST_LISTENERS = 128
 SEEN_WORD = 1
 """Where struct px_flow has `seen_ns`."""
 RECENT_DIRECT = 1 << 16
+WIRES = ("px_control_map", "px_tables_map", "px_ranges_map", "px_numbers_map", "px_classes_map",
+         "sw_wire_map", "sw_subscribers_map", "sw_foreign_map")  # fmt: skip
+"""Maps of the wire that the proxy's programs use; the wire's use those called px as well."""
 
 
 @dataclass(frozen=True)
@@ -54,12 +57,14 @@ class Datapath:
         nsid: number of the container's network namespace, as the ports' namespace has it.
         exact: HAProxy passes bytes and nothing else, so a FIN is right only behind the last of them.
         most_flows: at a time.
+        wire: the maps of :data:`WIRES`.
     """
 
     ports: Ports
     nsid: int
     exact: bool
     most_flows: int
+    wire: dict[str, BpfMap]
     generation: int = 0
     listeners: int = 0
     open: bool = False
@@ -68,18 +73,11 @@ class Datapath:
     link: BpfLink | None = None
 
     def __post_init__(self) -> None:
-        ranges = BpfMap("inner-array", "px_ranges", 4, CHUNK_BYTES, 1)
-        numbers = BpfMap("inner-array", "px_numbers", 4, 4, 1)
-        classes = BpfMap("inner-array", "px_classes", 4, SET_BYTES, 1)
-        self.maps = {
-            "px_control_map": BpfMap("array", "px_control", 4, CONTROL.size, 1),
+        self.maps = self.wire | {
             "px_flows_map": BpfMap("hash", "px_flows", KEY.size, FLOW.size, self.most_flows),
             "px_direct_map": BpfMap("lru-hash", "px_direct", KEY.size, 4, RECENT_DIRECT),
             "px_counters_map": BpfMap("per-cpu-array", "px_counters", 4, 8 * len(COUNTERS), 1),
             "px_hits_map": BpfMap("per-cpu-array", "px_hits", 4, 8, 2 * (RULES + 1)),
-            "px_ranges_map": BpfMap.of_maps("px_range_maps", 4, ranges),
-            "px_numbers_map": BpfMap.of_maps("px_number_maps", 2, numbers),
-            "px_classes_map": BpfMap.of_maps("px_class_maps", 2, classes),
             "px_listeners_map": BpfMap("sockmap", "px_listeners", 4, 8, 2 * MOST_LISTENERS),
         }
 
@@ -105,12 +103,15 @@ class Datapath:
         return BpfProgram(which, self.maps | {"px_place_map": place})
 
     def attach(self) -> None:
-        """Puts the programs on the ports: from here on connections can go to the proxy."""
+        """Puts the programs on the ports, and then lets the wire leave to them what is theirs."""
+        self.close()
         for ifindex, program in self._at_ports:
             program.attach_tc(ifindex)
+        self.maps["px_tables_map"].update(ZERO, struct.pack("=I", self.maps["px_flows_map"].fd()))
 
     def detach(self) -> None:
         """Takes them off the ports."""
+        self.maps["px_tables_map"].delete(ZERO)
         for ifindex in (self.ports.access, self.ports.core):
             proxy_take_off(ifindex)
 
@@ -119,7 +120,8 @@ class Datapath:
         self._write(time.monotonic_ns())
 
     def _write(self, beat_ns: int) -> None:
-        values = (beat_ns, SILENCE_NS, self.open, self.exact, self.generation, self.listeners)
+        ports = (self.ports.access, self.ports.core)
+        values = (beat_ns, SILENCE_NS, self.open, self.exact, self.generation, self.listeners, *ports, 0, 0)
         self.maps["px_control_map"].update(ZERO, CONTROL.pack(*values))
 
     def close(self) -> None:
@@ -202,6 +204,31 @@ class Datapath:
             value = flows.get(key)
             if value and memoryview(value).cast("Q")[SEEN_WORD] < before_ns:
                 flows.delete(key)
+
+
+def maps_of_wire(access: int) -> dict[str, BpfMap]:
+    """The maps of the wire on a port; raises a sentence if a living proxy uses them."""
+    found = {name: BpfMap.of_wire(access, name) for name in WIRES}
+    beat, timeout, *_, access_port, _core_port, _, _ = CONTROL.unpack(found["px_control_map"].get(ZERO) or b"")
+    if access_port != access and time.monotonic_ns() - beat < timeout:
+        raise Error("Another pair of the wire on these ports has a proxy already, and a wire has one: end that first.")
+    return found
+
+
+def maps_of_no_wire() -> dict[str, BpfMap]:
+    """The same of no wire at all, to try programs with."""
+    ranges = BpfMap("inner-array", "px_ranges", 4, CHUNK_BYTES, 1)
+    numbers = BpfMap("inner-array", "px_numbers", 4, 4, 1)
+    classes = BpfMap("inner-array", "px_classes", 4, SET_BYTES, 1)
+    return {
+        "px_control_map": BpfMap("array", "px_control", 4, CONTROL.size, 1),
+        "px_ranges_map": BpfMap.of_maps("px_ranges", 4, ranges),
+        "px_numbers_map": BpfMap.of_maps("px_numbers", 2, numbers),
+        "px_classes_map": BpfMap.of_maps("px_classes", 2, classes),
+        "sw_wire_map": BpfMap("array", "sw_wire", 4, 256, 1),
+        "sw_subscribers_map": BpfMap("hash", "sw_subscribers", 24, 4, 1),
+        "sw_foreign_map": BpfMap("array", "sw_foreign", 4, 16, 1),
+    }
 
 
 def sum_words(raw: bytes | None) -> int:

@@ -14,7 +14,7 @@ VLAN_BASE = 65536
 NUMBERS = VLAN_BASE + UNTAGGED + 1
 """Entries of a table of ports and VLANs."""
 
-CONTROL = struct.Struct("=QQIIII")
+CONTROL = struct.Struct("=QQIIII2III")
 PLACE = struct.Struct("=IIiI")
 KEY = struct.Struct("=16s16sII")
 HEAD = struct.Struct("=12s2H2HI")
@@ -30,7 +30,7 @@ COUNTERS = (
     "out_packets", "out_bytes", "icmp", "kept_in", "resets", "lost",
 )  # fmt: skip
 
-assert (CONTROL.size, PLACE.size, KEY.size, HEAD.size, STREAM.size, FLOW.size) == (32, 16, 40, 24, 32, 136)
+assert (CONTROL.size, PLACE.size, KEY.size, HEAD.size, STREAM.size, FLOW.size) == (48, 16, 40, 24, 32, 136)
 
 Address = IPv4Address | IPv6Address
 

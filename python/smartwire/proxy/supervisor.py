@@ -24,7 +24,7 @@ from smartwire import _native
 from smartwire.errors import Error
 from smartwire.proxy import registry
 from smartwire.proxy.container import Container, Tcp, best_congestion_control
-from smartwire.proxy.datapath import Datapath, Ports
+from smartwire.proxy.datapath import Datapath, Ports, maps_of_wire
 from smartwire.proxy.haproxy import Haproxy, Process, listening
 from smartwire.proxy.health import Health
 from smartwire.proxy.layout import RULES, Flow
@@ -121,20 +121,21 @@ class Supervisor:
         registry.clean(self.directory)
 
     def build(self) -> None:
-        """Container, programs, HAProxy, in this order: the ports come last."""
+        """Container, programs, HAProxy, in this order; until the last one runs the programs send nothing to it."""
         s = self.settings
         mtu = int(self.container.link(s.access)["mtu"])
         self.container.build(mtu, self.access, self.core)
         self.record()
         veths = [socket.if_nametoindex(v) for v in self.container.veths]
         ports = Ports(socket.if_nametoindex(s.access), socket.if_nametoindex(s.core), *veths)
-        self.datapath = Datapath(ports, self.container.nsid(), exact=not s.http, most_flows=s.max_flows)
+        wire = maps_of_wire(ports.access)
+        self.datapath = Datapath(ports, self.container.nsid(), exact=not s.http, most_flows=s.max_flows, wire=wire)
         self.datapath.use(self.rules)
         with self.container.path.open() as namespace:
             self.datapath.load(namespace.fileno())
         self.sockets = Sockets(self.container.path, int(self.container.link("vs", inside=True)["ifindex"]))
-        self.process = self.start()
         self.datapath.attach()
+        self.process = self.start()
 
     def record(self) -> None:
         """Writes down what belongs to this proxy."""

@@ -9,7 +9,7 @@ use super::layout::{PortConfig, MAX_PORTS};
 use super::maps::{self, borrow, Wire};
 use super::object::{Object, TAP, TC, XDP};
 use super::rtnl::{self, XdpHook, INGRESS};
-use super::{heartbeat, AttachOptions, Attached, Heartbeat, Mode, SteerError, Wanted};
+use super::{heartbeat, proxy, AttachOptions, Attached, Heartbeat, Mode, SteerError, Wanted};
 use crate::sys;
 
 /// Names of our programs in the kernel.
@@ -160,7 +160,9 @@ impl Programs {
             let own = |map: &str| if map == "sw_xsk_map" { Some(sockets.as_raw_fd()) } else { shared(map) };
             Ok(XdpProgram { hook, prog: load(XDP, ProgKind::Xdp, XDP_NAME, own)?, sockets })
         });
-        Ok(Programs { tc: load(TC, ProgKind::Tc, TC_NAME, shared)?, xdp: xdp.transpose()? })
+        let tc = load(TC, ProgKind::Tc, TC_NAME, shared)?;
+        wire.shared.bind(&tc)?;
+        Ok(Programs { tc, xdp: xdp.transpose()? })
     }
 
     /// Puts them in place of what was `seen` there, each in one step.
@@ -361,6 +363,7 @@ pub(super) fn unwire(access: u32, core: u32) -> Result<bool, SteerError> {
             heartbeat::depose(wire.page());
         }
         any |= remove_xdp(ifindex)?;
+        any |= proxy::detach_tc(ifindex)?;
         if look(ifindex)?.tc.is_some() {
             rtnl::remove_filter(ifindex)?;
             rtnl::remove_unused_clsact(ifindex)?;

@@ -20,6 +20,7 @@ const PROG_QUERY: i32 = 16;
 const PROG_TEST_RUN: i32 = 10;
 const MAP_LOOKUP_BATCH: i32 = 24;
 const LINK_CREATE: i32 = 28;
+const PROG_BIND_MAP: i32 = 35;
 
 const SK_LOOKUP: u32 = 36;
 const INNER_MAP: u32 = 1 << 12;
@@ -206,6 +207,7 @@ pub(super) struct ProgInfo {
 #[derive(Debug, Default)]
 pub(super) struct MapInfo {
     pub id: u32,
+    pub key: u32,
     pub value: u32,
     pub entries: u32,
     pub name: String,
@@ -241,10 +243,19 @@ pub(super) fn prog_info(fd: &impl AsFd) -> io::Result<ProgInfo> {
 
 /// Asks about a map.
 pub(super) fn map_info(fd: &impl AsFd) -> io::Result<MapInfo> {
-    // Offsets of struct bpf_map_info: id 4, value_size 12, max_entries 16, name 24.
+    // Offsets of struct bpf_map_info: id 4, key_size 8, value_size 12, max_entries 16, name 24.
     let mut words = [0u64; 10];
     info(fd, &mut words)?;
-    Ok(MapInfo { id: half(&words, 4), value: half(&words, 12), entries: half(&words, 16), name: name_at(&words, 24) })
+    let name = name_at(&words, 24);
+    let [id, key, value, entries] = [4, 8, 12, 16].map(|at| half(&words, at));
+    Ok(MapInfo { id, key, value, entries, name })
+}
+
+/// Makes a program that does not use a map hold it.
+pub(super) fn prog_bind_map(prog: &OwnedFd, map: &OwnedFd) -> io::Result<()> {
+    let mut a = attr(&[], &[(0, prog.as_raw_fd() as u32), (4, map.as_raw_fd() as u32)]);
+    // SAFETY: no addresses are passed.
+    unsafe { call(PROG_BIND_MAP, &mut a) }.map(|_| ())
 }
 
 fn element(cmd: i32, fd: &impl AsFd, key: u64, value: u64) -> io::Result<()> {

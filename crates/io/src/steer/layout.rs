@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU32, AtomicU64};
 
 /// As `SW_ABI`.
-pub(super) const ABI: u32 = 5;
+pub(super) const ABI: u32 = 6;
 /// Entries per bucket of the custody book.
 pub(super) const SLOTS: usize = 8;
 /// Ports of one wire.
@@ -93,6 +93,13 @@ pub(super) const GLIMPSE: usize = 256;
 
 /// `struct sw_counters`.
 pub(super) const COUNTERS: usize = 10;
+
+/// Bytes of `struct px_control`, `px_key`, `px_flow`, `px_chunk`, `px_set` (bpf/proxy.h, bpf/proxy_rules.h).
+pub(super) const PX_CONTROL: usize = 48;
+pub(super) const PX_KEY: usize = 40;
+pub(super) const PX_FLOW: usize = 136;
+pub(super) const PX_CHUNK: usize = 20 * 1024;
+pub(super) const PX_SET: usize = 64;
 
 // The programs hold these numbers.
 const _: () = {

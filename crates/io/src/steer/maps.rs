@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use super::bpf::{self, MapKind, Mapped, ProgInfo};
 use super::glimpse::Glimpses;
 use super::layout::{Bucket, Flow, Foreign, PortConfig, SubscriberWords, WirePage, ABI, COUNTERS, MAX_QUEUES, SLOTS};
+use super::shared::Shared;
 use super::{AttachOptions, Counters, SteerError};
 
 /// Handshakes of which the engine, while it listens, has not got all yet.
@@ -22,6 +23,7 @@ pub(super) struct Wire {
     pub(super) counters: OwnedFd,
     syns: OwnedFd,
     pub(super) glimpses: Glimpses,
+    pub(super) shared: Shared,
     /// The generation with which this process has claimed the wire; 0: it has not.
     pub(super) mine: AtomicU32,
     /// The `open_beat` that this process has been told of.
@@ -60,6 +62,7 @@ impl Wire {
             counters: bpf::map_create(MapKind::PerCpuArray, "sw_counters", (4, COUNTERS * 8), 1, false)?,
             syns: bpf::map_create(MapKind::LruHash, "sw_syns", (size_of::<Flow>(), 4), SYNS, false)?,
             glimpses: Glimpses::create("sw_glimpses")?,
+            shared: Shared::create()?,
             mine: AtomicU32::new(0),
             told_open: AtomicU64::new(0),
         };
@@ -87,6 +90,7 @@ impl Wire {
             counters: take("sw_counters")?,
             syns: take("sw_syns")?,
             glimpses: Glimpses::over(take("sw_glimpses")?)?,
+            shared: Shared::find(take)?,
             mine: AtomicU32::new(0),
             told_open: AtomicU64::new(0),
         })
@@ -112,18 +116,23 @@ impl Wire {
         Ok(bpf::map_info(self.page.fd()).map_err(|e| SteerError::kernel("ask about a BPF map", e))?.id)
     }
 
-    /// The descriptor of a map by the name that programs give it.
+    /// A map by the name that programs give it.
+    pub(super) fn map(&self, symbol: &str) -> Option<BorrowedFd<'_>> {
+        Some(borrow(match symbol {
+            "sw_wire_map" => self.page.fd(),
+            "sw_book_map" => self.book.fd(),
+            "sw_foreign_map" => self.foreign.fd(),
+            "sw_subscribers_map" => &self.subscribers,
+            "sw_counters_map" => &self.counters,
+            "sw_syns_map" => &self.syns,
+            "sw_glimpses_map" => self.glimpses.fd(),
+            _ => self.shared.get(symbol)?,
+        }))
+    }
+
+    /// Its descriptor.
     pub(super) fn fd_of(&self, symbol: &str) -> Option<i32> {
-        Some(match symbol {
-            "sw_wire_map" => self.page.fd().as_raw_fd(),
-            "sw_book_map" => self.book.fd().as_raw_fd(),
-            "sw_foreign_map" => self.foreign.fd().as_raw_fd(),
-            "sw_subscribers_map" => self.subscribers.as_raw_fd(),
-            "sw_counters_map" => self.counters.as_raw_fd(),
-            "sw_syns_map" => self.syns.as_raw_fd(),
-            "sw_glimpses_map" => self.glimpses.fd().as_raw_fd(),
-            _ => return None,
-        })
+        self.map(symbol).map(|fd| fd.as_raw_fd())
     }
 
     /// Has an engine claimed the wire, and beaten within the timeout? As `sw_live` of the programs.

@@ -39,6 +39,7 @@ mod maps;
 mod object;
 pub mod proxy;
 mod rtnl;
+mod shared;
 mod vigil;
 #[cfg(test)]
 mod tests;

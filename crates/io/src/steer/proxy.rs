@@ -39,6 +39,16 @@ impl Map {
         Ok(Map { fd, key, value })
     }
 
+    /// A map of the wire on an interface, by the name that programs give it.
+    pub fn of_wire(ifindex: u32, symbol: &str) -> Result<Map, SteerError> {
+        let kernel = |e| SteerError::kernel("open a BPF map of the copper wire", e);
+        let wire = attach::wire_of(ifindex)?;
+        let fd = wire.map(symbol).ok_or_else(|| SteerError::Refused(format!("The wire has no map {symbol}.")))?;
+        let fd = fd.try_clone_to_owned().map_err(kernel)?;
+        let info = bpf::map_info(&fd).map_err(kernel)?;
+        Ok(Map { fd, key: info.key as usize, value: info.value as usize })
+    }
+
     /// An array of maps that are like `inner`.
     pub fn of_maps(name: &str, entries: u32, inner: &Map) -> Result<Map, SteerError> {
         Ok(Map { fd: bpf::map_of_maps(name, entries, &inner.fd)?, key: 4, value: 4 })
