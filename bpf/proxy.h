@@ -25,7 +25,7 @@
 #define PX_SECOND 1000000000ULL
 
 /* Bits of the TCP header's 14th byte. */
-enum { PX_FIN = 1, PX_SYN = 2, PX_RST = 4, PX_ACK = 16 };
+enum { PX_FIN = 1, PX_SYN = 2, PX_RST = 4, PX_ACK = 16, PX_ECE = 64, PX_CWR = 128 };
 
 /* One, written by the supervisor alone. */
 struct px_control {
@@ -37,15 +37,22 @@ struct px_control {
 	__u32 listeners;  /* of HAProxy's, of each IP version */
 	__u32 port[2];    /* the ports' interfaces, by side */
 	__u32 zero;       /* 0, which the verifier does not know */
-	__u32 pad;
+	__u32 container;  /* the one to which new connections go */
 };
 
-/* One per program instance. */
+/* Where a program is; one per program instance. */
 struct px_place {
-	__u32 side;
-	__u32 out;  /* the interface to which it hands frames: host end of the veth, or the port */
+	__u32 side;      /* of a port or veth; of a trunk the tag says it */
+	__u32 out;       /* veth: the port; trunk: the trunk itself */
+	__u32 container; /* veth: whose */
+	__u32 trunk;     /* one port is both: the outermost tag has one of two VLANs, by side */
+	__u32 vlan[2];
+};
+
+/* The way into a container; an upgrade has two for a while. */
+struct px_way {
+	__u32 out;  /* host end of the veth */
 	__s32 nsid; /* the container, as this namespace numbers it */
-	__u32 pad;
 };
 
 struct px_key {
@@ -81,6 +88,9 @@ struct px_flow {
 	__u64 seen_ns; /* within a second */
 	__u32 rule;
 	__u32 generation;
+	__u32 container;
+	__u16 ecn; /* the access side asked for ECN (RFC 3168 section 6.1.1) */
+	__u16 cpu; /* on which the SYN arrived */
 	struct px_head to[2];     /* by the side where the frame leaves */
 	struct px_stream from[2]; /* by the side of the sender */
 };
@@ -103,15 +113,18 @@ struct px_counters {
 	__u64 kept_in;      /* frames of the container that are no flow's: dropped */
 	__u64 resets;       /* FINs behind which bytes would have been missing: turned into resets */
 	__u64 lost;         /* frames that could not be handed over */
+	__u64 own_cpu;      /* frames that arrived on the CPU of their connection's SYN */
+	__u64 other_cpu;    /* that did not */
 };
 
 _Static_assert(sizeof(struct px_control) == 48, "as in layout.py");
-_Static_assert(sizeof(struct px_place) == 16, "as in layout.py");
+_Static_assert(sizeof(struct px_place) == 24, "as in layout.py");
+_Static_assert(sizeof(struct px_way) == 8, "as in layout.py");
 _Static_assert(sizeof(struct px_key) == 40, "as in layout.py");
 _Static_assert(sizeof(struct px_head) == 24, "as in layout.py");
 _Static_assert(sizeof(struct px_stream) == 32, "as in layout.py");
-_Static_assert(sizeof(struct px_flow) == 136, "as in layout.py");
-_Static_assert(sizeof(struct px_counters) == 16 * 8, "as in layout.py");
+_Static_assert(sizeof(struct px_flow) == 144, "as in layout.py");
+_Static_assert(sizeof(struct px_counters) == 18 * 8, "as in layout.py");
 
 /* These belong to the wire, whose programs ask them too (proxied.h); a proxy fills them. */
 SW_MAP(px_control_map);  /* array of 1 px_control */
@@ -121,6 +134,7 @@ SW_MAP(px_classes_map);  /* outer array of arrays from class to px_set: [generat
 SW_MAP(px_tables_map);   /* outer array of 1: px_flows_map, where there is a proxy */
 /* These to the proxy. */
 SW_MAP(px_place_map);    /* array of 1 px_place, one map per program */
+SW_MAP(px_ways_map);     /* array of 4 px_way: [container][side] */
 SW_MAP(px_flows_map);    /* hash: px_key to px_flow. Never LRU: a forgotten flow's packets would reach the other end. */
 SW_MAP(px_direct_map);   /* LRU hash: px_key to the SYN's sequence number, of connections that went direct */
 SW_MAP(px_counters_map); /* per-CPU array of 1 px_counters */

@@ -1,4 +1,4 @@
-/* tc ingress of a port, in front of the copper wire: chooses at its SYN whether a connection goes to the proxy, and
+/* tc ingress of a port, in front of the copper wire, or of a trunk: chooses at its SYN whether a connection goes to the proxy, and
  * hands every later frame of it, and ICMP errors about it, to the container. What it does not want goes on to the next
  * program, the copper wire. */
 #include <linux/pkt_cls.h>
@@ -51,14 +51,24 @@ static __always_inline int px_same_head(const struct px_head *a, const struct px
 	return x[0] == y[0] && x[1] == y[1] && x[2] == y[2] && x[3] == y[3] && x[4] == y[4];
 }
 
+static __always_inline struct px_way *px_way_to(__u32 container, __u32 side)
+{
+	__u32 at = (container & 1) * 2 + (side & 1);
+
+	return bpf_map_lookup_elem(&px_ways_map, &at);
+}
+
 /* Into the container, without the tags. */
-static __always_inline int px_hand_over(struct __sk_buff *skb, const struct sw_packet *p, const struct px_place *place,
-					const struct px_head *head, struct px_counters *count)
+static __always_inline int px_hand_over(struct __sk_buff *skb, const struct sw_packet *p, const struct px_flow *flow,
+					__u32 side, const struct px_head *head, struct px_counters *count)
 {
 	const volatile struct sw_wire *w = SW_ONE(sw_wire_map);
+	struct px_way *way = px_way_to(flow->container, side);
 	__u32 len = skb->len;
 
-	if (w && place->side == SW_ACCESS)
+	if (!way)
+		return TC_ACT_SHOT;
+	if (w && side == SW_ACCESS)
 		sw_count_foreign(w, SW_ACCESS, p, len);
 
 	for (int i = 0; i < PX_TAGS; i++)
@@ -68,18 +78,21 @@ static __always_inline int px_hand_over(struct __sk_buff *skb, const struct sw_p
 		}
 	count->in_packets++;
 	count->in_bytes += len;
-	return bpf_redirect_peer(place->out, 0);
+	return bpf_redirect_peer(way->out, 0);
 }
 
 /* The container's socket for the connection of this SYN: its state, 0 if there is none. With `port` 0, which no
  * connection has, only a listener can answer. */
-static __always_inline __u32 px_socket(struct __sk_buff *skb, const struct sw_packet *p, const struct px_place *place,
+static __always_inline __u32 px_socket(struct __sk_buff *skb, const struct sw_packet *p, __u32 container,
 				       __u32 source, __u32 destination)
 {
+	struct px_way *way = px_way_to(container, SW_ACCESS);
 	struct bpf_sock_tuple t = {};
 	struct bpf_sock *sk;
 	__u32 state, len;
 
+	if (!way)
+		return 0;
 	if (p->version == 4) {
 		t.ipv4.saddr = p->src[1] >> 32;
 		t.ipv4.daddr = p->dst[1] >> 32;
@@ -93,7 +106,7 @@ static __always_inline __u32 px_socket(struct __sk_buff *skb, const struct sw_pa
 		t.ipv6.dport = bpf_htons(destination);
 		len = sizeof(t.ipv6);
 	}
-	sk = bpf_skc_lookup_tcp(skb, &t, len, place->nsid, 0);
+	sk = bpf_skc_lookup_tcp(skb, &t, len, way->nsid, 0);
 	if (!sk)
 		return 0;
 	state = sk->state;
@@ -103,31 +116,41 @@ static __always_inline __u32 px_socket(struct __sk_buff *skb, const struct sw_pa
 
 /* Why a new connection can't go to the proxy; null if it can. */
 static __always_inline __u64 *px_obstacle(struct __sk_buff *skb, const struct sw_packet *p, const struct px_tcp *t,
-					  const struct px_place *place, const struct px_control *control,
-					  struct px_counters *count)
+					  const struct px_control *control, struct px_counters *count)
 {
 	if (!px_is_open(control))
 		return &count->closed;
-	if (px_socket(skb, p, place, 0, t->ports & 0xffff) != BPF_TCP_LISTEN)
+	if (px_socket(skb, p, control->container, 0, t->ports & 0xffff) != BPF_TCP_LISTEN)
 		return &count->no_listener;
 	return 0;
 }
 
+/* As frames that leave on the other side look: on a trunk they have its VLAN. */
+static __always_inline void px_cross(const struct px_place *place, __u32 side, struct px_head *head)
+{
+	if (place->trunk)
+		head->tci[0] = (head->tci[0] & 0xf000) | place->vlan[(side & 1) ^ 1];
+}
+
 /* Enters a new flow; whatever an earlier one with these ports left is gone with that. */
-static __always_inline int px_enter(const struct px_key *key, const struct px_head *head, __u32 seq, __u32 rule,
-				    __u32 generation)
+static __always_inline int px_enter(const struct px_place *place, const struct px_key *key, const struct px_head *head,
+				    const struct px_tcp *t, __u32 rule, __u32 generation, __u32 container)
 {
 	struct px_flow flow = {};
 
 	flow.born_ns = flow.seen_ns = bpf_ktime_get_coarse_ns();
 	flow.rule = rule;
 	flow.generation = generation;
+	flow.container = container & 1;
+	flow.cpu = bpf_get_smp_processor_id();
+	flow.ecn = (t->flags & (PX_ECE | PX_CWR)) == (PX_ECE | PX_CWR);
 	flow.to[SW_CORE] = *head;
+	px_cross(place, SW_ACCESS, &flow.to[SW_CORE]);
 	/* Until the other side's first frame shows its own: what answers this frame. */
 	flow.to[SW_ACCESS] = *head;
 	__builtin_memcpy(flow.to[SW_ACCESS].macs, head->macs + 6, 6);
 	__builtin_memcpy(flow.to[SW_ACCESS].macs + 6, head->macs, 6);
-	flow.from[SW_ACCESS].origin = seq;
+	flow.from[SW_ACCESS].origin = t->seq;
 	flow.from[SW_ACCESS].know_origin = 1;
 	return bpf_map_update_elem(&px_flows_map, key, &flow, BPF_ANY);
 }
@@ -159,10 +182,9 @@ static __always_inline void px_go_direct(const struct px_key *key, const struct 
 }
 
 /* A connection's first packet from the access side. */
-static __always_inline int px_decide(struct __sk_buff *skb, const struct sw_packet *p, const struct px_key *key,
-				     const struct px_tcp *t)
+static __always_inline int px_decide(struct __sk_buff *skb, const struct sw_packet *p, const struct px_place *place,
+				     const struct px_key *key, const struct px_tcp *t)
 {
-	struct px_place *place = SW_ONE(px_place_map);
 	struct px_control *control = SW_ONE(px_control_map);
 	struct px_counters *count = SW_ONE(px_counters_map);
 	struct px_flow *flow;
@@ -171,7 +193,7 @@ static __always_inline int px_decide(struct __sk_buff *skb, const struct sw_pack
 	__u64 *why;
 	int proxy, direct;
 
-	if (!place || !control || !count)
+	if (!control || !count)
 		return PX_DIRECT;
 	seq = t->seq;
 	flow = bpf_map_lookup_elem(&px_flows_map, key);
@@ -181,7 +203,7 @@ static __always_inline int px_decide(struct __sk_buff *skb, const struct sw_pack
 	}
 	if (flow) {
 		/* Alive: the container's TCP answers, as the server's would (RFC 9293 section 3.10.7.4). */
-		state = px_socket(skb, p, place, t->ports >> 16, t->ports & 0xffff);
+		state = px_socket(skb, p, flow->container, t->ports >> 16, t->ports & 0xffff);
 		if (state && state != BPF_TCP_LISTEN && state != BPF_TCP_TIME_WAIT)
 			return PX_PROXY;
 	}
@@ -194,9 +216,10 @@ static __always_inline int px_decide(struct __sk_buff *skb, const struct sw_pack
 		return direct;
 	}
 	px_hit(generation, rule);
-	why = proxy ? px_obstacle(skb, p, t, place, control, count) : &count->no_rule;
+	why = proxy ? px_obstacle(skb, p, t, control, count) : &count->no_rule;
 	if (!why) {
-		if (px_read_head(skb, &head) && !px_enter(key, &head, seq, rule, generation)) {
+		if (px_read_head(skb, &head) &&
+		    !px_enter(place, key, &head, t, rule, generation, control->container)) {
 			count->proxied++;
 			return PX_PROXY;
 		}
@@ -239,13 +262,12 @@ static __always_inline int px_give_back(struct __sk_buff *skb)
 }
 
 static __always_inline int px_segment(struct __sk_buff *skb, struct sw_packet *p, const struct px_place *place,
-				      struct px_counters *count)
+				      __u32 side, struct px_counters *count)
 {
 	struct px_flow *flow;
-	struct px_head head;
+	struct px_head head, crossed;
 	struct px_key key;
 	struct px_tcp t;
-	__u32 side = place->side & 1;
 	int first, verdict = PX_PROXY;
 
 	if (px_load_tcp(skb, p, &t))
@@ -257,7 +279,7 @@ static __always_inline int px_segment(struct __sk_buff *skb, struct sw_packet *p
 	}
 	px_make_key(&key, p, t.ports, side == SW_ACCESS);
 	if (first)
-		verdict = px_decide(skb, p, &key, &t);
+		verdict = px_decide(skb, p, place, &key, &t);
 	if (verdict != PX_PROXY)
 		return verdict == PX_LEFT ? px_give_back(skb) : PX_WIRE;
 	flow = bpf_map_lookup_elem(&px_flows_map, &key);
@@ -270,25 +292,43 @@ static __always_inline int px_segment(struct __sk_buff *skb, struct sw_packet *p
 	if (!px_read_head(skb, &head))
 		return px_give_back(skb);
 	/* Frames towards the other side look as this side's do. */
-	if (!px_same_head(&flow->to[side ^ 1], &head))
-		flow->to[side ^ 1] = head;
+	crossed = head;
+	px_cross(place, side, &crossed);
+	if (!px_same_head(&flow->to[side ^ 1], &crossed))
+		flow->to[side ^ 1] = crossed;
 	px_note(skb, p, flow, side, &t);
-	return px_hand_over(skb, p, place, &head, count);
+	++*(flow->cpu == (__u16)bpf_get_smp_processor_id() ? &count->own_cpu : &count->other_cpu);
+	return px_hand_over(skb, p, flow, side, &head, count);
 }
 
 /* An ICMP error: is the packet that it quotes a flow's? */
-static __always_inline int px_icmp(struct __sk_buff *skb, struct sw_packet *p, const struct px_place *place,
-				   struct px_counters *count)
+static __always_inline int px_icmp(struct __sk_buff *skb, struct sw_packet *p, __u32 side, struct px_counters *count)
 {
+	struct px_flow *flow;
 	struct px_head head;
 	struct px_key key;
 
-	if (p->tags > PX_TAGS || px_quoted(skb, p, place->side & 1, &key) || !bpf_map_lookup_elem(&px_flows_map, &key))
+	if (p->tags > PX_TAGS || px_quoted(skb, p, side, &key))
+		return PX_WIRE;
+	flow = bpf_map_lookup_elem(&px_flows_map, &key);
+	if (!flow)
 		return PX_WIRE;
 	if (!px_read_head(skb, &head))
 		return px_give_back(skb);
 	count->icmp++;
-	return px_hand_over(skb, p, place, &head, count);
+	return px_hand_over(skb, p, flow, side, &head, count);
+}
+
+/* A trunk is its own copper wire: the frame leaves by it with the other VLAN. */
+static __always_inline int px_swap(struct __sk_buff *skb, const struct px_place *place, __u32 side)
+{
+	__be16 tpid = skb->vlan_proto;
+	__u16 tci = (skb->vlan_tci & 0xf000) | place->vlan[side ^ 1];
+
+	skb->mark = 0;
+	if (bpf_skb_vlan_pop(skb) || bpf_skb_vlan_push(skb, tpid, tci))
+		return TC_ACT_SHOT;
+	return bpf_redirect(place->out, 0);
 }
 
 SEC("tc")
@@ -297,12 +337,22 @@ int px_port(struct __sk_buff *skb)
 	struct px_place *place = SW_ONE(px_place_map);
 	struct px_counters *count = SW_ONE(px_counters_map);
 	struct sw_packet p;
+	__u32 side;
+	int verdict = PX_WIRE;
 
-	if (!place || !count || (!skb->vlan_present && sw_mend_link_header(skb)) || !px_classify(skb, &p))
+	if (!place || !count)
 		return PX_WIRE;
-	if (p.tcp)
-		return px_segment(skb, &p, place, count);
-	return px_icmp(skb, &p, place, count);
+	side = place->side & 1;
+	if (place->trunk) {
+		side = (skb->vlan_tci & 0xfff) == place->vlan[SW_CORE];
+		if (!skb->vlan_present || (skb->vlan_tci & 0xfff) != place->vlan[side])
+			return PX_WIRE; /* not ours */
+	} else if (!skb->vlan_present && sw_mend_link_header(skb)) {
+		return PX_WIRE;
+	}
+	if (px_classify(skb, &p))
+		verdict = p.tcp ? px_segment(skb, &p, place, side, count) : px_icmp(skb, &p, side, count);
+	return verdict == PX_WIRE && place->trunk ? px_swap(skb, place, side) : verdict;
 }
 
 char sw_license[] SEC("license") = "Apache-2.0";

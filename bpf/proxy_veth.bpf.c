@@ -19,6 +19,18 @@ static __always_inline int px_complete(const struct px_stream *s, const struct p
 	return s->finished && s->know_ours && t->seq + t->payload - s->ours == s->fin;
 }
 
+/* A server is asked for ECN where the client has asked for it (RFC 3168 section 6.1.1). */
+static __always_inline int px_no_ecn(struct __sk_buff *skb, const struct sw_packet *p)
+{
+	__be16 old, new;
+
+	if (bpf_skb_load_bytes(skb, p->l4 + PX_FLAGS_AT, &old, 2))
+		return -1;
+	new = old & ~bpf_htons(PX_ECE | PX_CWR);
+	return bpf_l4_csum_replace(skb, p->l4 + PX_CHECKSUM_AT, old, new, 2) ||
+	       bpf_skb_store_bytes(skb, p->l4 + PX_FLAGS_AT, &new, 2, 0);
+}
+
 /* Takes the FIN off a segment, or makes a reset of a lone one: at this sequence number the receiver accepts it if it has
  * all bytes before (RFC 5961 section 3.2); if not, it asks for them, and the FIN comes again. */
 static __always_inline int px_no_fin(struct __sk_buff *skb, const struct sw_packet *p, const struct px_tcp *t,
@@ -89,7 +101,7 @@ int px_veth(struct __sk_buff *skb)
 		goto keep_in;
 	px_make_key(&key, &p, t.ports, side == SW_CORE);
 	flow = bpf_map_lookup_elem(&px_flows_map, &key);
-	if (!flow)
+	if (!flow || flow->container != place->container)
 		goto keep_in;
 	head = flow->to[side];
 	stream = &flow->from[side ^ 1];
@@ -98,6 +110,8 @@ int px_veth(struct __sk_buff *skb)
 		stream->know_ours = 1;
 	}
 	if (t.flags & PX_FIN && control->exact && !px_complete(stream, &t) && px_no_fin(skb, &p, &t, count))
+		goto lost;
+	if (px_begins(&t) && !flow->ecn && px_no_ecn(skb, &p))
 		goto lost;
 	if (px_write_dscp(skb, &p, stream->dscp) || px_write_head(skb, &head))
 		goto lost;

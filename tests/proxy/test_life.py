@@ -176,3 +176,32 @@ def test_congestion_control_is_the_sides_own(lab):
     towards_server = next(leg for leg in legs if leg.split()[3].startswith("10.2.0.2"))
     assert f" {wanted} " in towards_client
     assert " reno " in towards_server
+
+
+def test_an_upgrade_sends_new_connections_to_a_second_container_and_lets_the_first_finish(lab):
+    lab.proxy("up")
+    ends = Ends(lab)
+    first = lab.proxy("status")
+    with ends.connect(4) as client:
+        client.sendall(b"slow 150\n")
+        assert client.recv(1)
+        done = lab.proxy("upgrade", "--access-cc", "reno")
+        assert done["namespace"] != first["namespace"]
+        assert done["access_tcp"]["congestion"] == "reno"
+        with pytest.raises(Error, match=r"still has .* sockets"):
+            lab.proxy("upgrade")
+        for version in (4, 6):
+            assert ends.get(version, 100_000) == content(100_000)
+        now = lab.proxy("status")
+        assert [left["namespace"] for left in now["leaving"]] == [first["namespace"]]
+        assert now["counters"]["proxied"] == 3
+        assert len(read_all(client)) == 150 * 1000 - 1
+    wait_for(lambda: not lab.proxy("status")["leaving"])
+    assert first["namespace"] not in run("ip", "netns", "list").replace(done["namespace"], "")
+    assert ends.get(4, 1000) == content(1000)
+    again = lab.proxy("upgrade", "--limit", "0")
+    assert again["namespace"] == first["namespace"]
+    assert ends.get(6, 1000) == content(1000)
+    assert lab.proxy("status")["deaths"] == 0
+    lab.proxy("down")
+    assert f"swproxy-{lab.proxy_name}" not in run("ip", "netns", "list")

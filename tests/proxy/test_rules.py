@@ -173,10 +173,11 @@ def syn(access, core, port: int, vlan: int, number: int) -> bytes:
 @pytest.mark.root
 def test_the_kernel_finds_the_first_rule_that_matches():
     from smartwire.proxy.datapath import Datapath, Ports, maps_of_no_wire
+    from smartwire.proxy.layout import PLACE
 
     chance = Chance()
-    path = Datapath(Ports(1, 1, 1, 1), nsid=0, exact=True, most_flows=1024, wire=maps_of_no_wire(), open=True)
-    program = path.program("port", 0, 1)
+    path = Datapath(Ports(1, 1), exact=True, most_flows=1024, wire=maps_of_no_wire(), open=True)
+    program = path.program("port", PLACE.pack(0, 0, 0, 0, 0, 0))
     number = 0
     for size in (1, 3, 64, 65, 200, RULES):
         rules = [chance.rule(n) for n in range(size)]

@@ -65,8 +65,8 @@ class Router:
         self.raw.bind(("out", ETH_P_ALL))
         self.raw.settimeout(0.2)
 
-    def receives(self, port: int, flags: int) -> Segment:
-        """The next segment with these flags from or to a port."""
+    def receives(self, port: int, flags: int, tags: bytes | None = None) -> Segment:
+        """The next segment with these flags from or to a port, with these tags if any are named."""
         until = time.monotonic() + 20
         while time.monotonic() < until:
             try:
@@ -74,7 +74,9 @@ class Router:
             except TimeoutError:
                 continue
             found = parse(got) if direction == INBOUND else None
-            if found and port in (found.sport, found.dport) and found.flags & (SYN | ACK) == flags:
+            if not found or port not in (found.sport, found.dport) or found.flags & (SYN | ACK) != flags:
+                continue
+            if tags is None or found.ethernet[12:-2] == tags:
                 return found
         raise AssertionError("nothing came")
 
@@ -130,3 +132,16 @@ def test_a_traffic_class_is_carried_over_and_checksums_stay_right(proxied, ends,
     until = time.monotonic() + 20
     while core.receives(name, ACK).tos != 0xB8:
         assert time.monotonic() < until
+
+
+@pytest.mark.parametrize("version", [4, 6])
+@pytest.mark.parametrize("asked", [0, 0xC0])
+def test_the_server_is_asked_for_ecn_where_the_client_asks(proxied, version, asked):
+    access, core = Router(proxied, "router1"), Router(proxied, "router2")
+    head = proxied.mac("router2", "out") + proxied.mac("router1", "out")
+    ports = (32_000 + version + asked, 4002)
+    access.raw.send(frame(head, version, ports, 1000, 0, SYN | asked))
+    answer = access.receives(ports[0], SYN | ACK)
+    assert bool(answer.flags & 0x40) == bool(asked)  # ECE (RFC 3168 section 6.1.1)
+    access.raw.send(frame(head, version, ports, 1001, answer.seq + 1, ACK))
+    assert core.receives(ports[0], SYN).flags & 0xC0 == asked

@@ -165,7 +165,8 @@ def test_the_death_of_either_is_nothing_to_the_other(lab, io, tmp_path):
         assert mine.outcome() == 100_000
 
 
-@pytest.mark.parametrize("io", ["xdp", pytest.param("packet", marks=SLOW)])
+@SLOW
+@pytest.mark.parametrize("io", ["xdp", "packet"])
 def test_what_the_proxy_does_not_take_while_it_is_dead_the_wire_optimizes(lab, io, tmp_path):
     with both(lab, io, "proxy", tmp_path) as (wire, ends):
         pid = lab.proxy("status")["haproxy"]["pid"]

@@ -127,6 +127,7 @@ def run(
         if owner is None:
             ownership.refuse(*pair, "run")
         already(*pair)
+        not_a_trunk(*pair)
     name = name or f"{access}-{core}"
     asked = threading.Event()
     urgent = threading.Event()
@@ -152,6 +153,17 @@ def already(access: str, core: str) -> None:
                 f"{wire.info['access']} and {wire.info['core']} are already a wire ({wire.name}, pid "
                 f"{wire.info['pid']}): stop that one first."
             )
+
+def not_a_trunk(access: str, core: str) -> None:
+    """Raises a sentence if one of the interfaces is the trunk of a running proxy."""
+    from smartwire.errors import Error
+    from smartwire.proxy import registry as proxies
+
+    for proxy in proxies.running():
+        trunk = proxy.info["access"]
+        if proxy.info.get("vlans") and trunk in (access, core) and same_namespace(proxy.info["pid"]):
+            raise Error(f"{trunk} is the trunk of the proxy {proxy.name}: `smartwire proxy down` and unwire it first.")
+
 
 def already_proxied(access: str, core: str) -> None:
     """Raises a sentence if one of the interfaces is a port of a running proxy."""

@@ -14,8 +14,8 @@ from smartwire.cli.page import INTERFACE, argument, command
     see=["run"],
 )
 @argument("access", type=INTERFACE, help="The interface towards the subscribers.")
-@argument("core", type=INTERFACE, help="The interface towards the internet.")
-def unwire(access: str, core: str) -> None:
+@argument("core", type=INTERFACE, required=False, help="The interface towards the internet; none for a trunk.")
+def unwire(access: str, core: str | None) -> None:
     """Take everything of Smartwire off two interfaces.
 
     Removes the copper wire and all other programs, and gives the interfaces back the settings that they had before
@@ -25,6 +25,9 @@ def unwire(access: str, core: str) -> None:
     from smartwire.cli.run import already, already_proxied
     from smartwire.wire import ownership, ports, registry
 
+    if core is None:
+        unwire_trunk(access)
+        return
     ports.check_pair(access, core)
     ports.check_machine()
     ownership.refuse(access, core, "unwire")
@@ -33,3 +36,22 @@ def unwire(access: str, core: str) -> None:
     found = _native.unwire(access, core)
     registry.forget(access, core)
     click.echo(f"{access} and {core} are two interfaces again." if found else f"{access} and {core} were not a wire.")
+
+
+def unwire_trunk(trunk: str) -> None:
+    """The same of a port that a proxy had as its trunk."""
+    import socket
+
+    from smartwire import _native
+    from smartwire.cli.run import already_proxied
+    from smartwire.proxy.container import run
+    from smartwire.wire import ownership, ports
+
+    ports.check_port(trunk)
+    ports.check_machine()
+    ownership.refuse(trunk, trunk, "unwire")
+    already_proxied(trunk, trunk)
+    found = _native.proxy_take_off(socket.if_nametoindex(trunk))
+    if found:
+        run("ip", "link", "set", trunk, "promisc", "off")
+    click.echo(f"{trunk} is no trunk any more." if found else f"{trunk} was not a trunk; a wire has two interfaces.")

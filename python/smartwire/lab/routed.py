@@ -144,7 +144,7 @@ class Routed:
 
     def proxy(self, command: str, *options: str) -> dict:
         """Runs ``smartwire proxy COMMAND`` on its proxy and returns the JSON; raises its sentence."""
-        ports = ("access", "core") if command == "up" else ()
+        ports = ("access", "core") if command == "up" and "--trunk" not in options else ()
         done = self.smartwire("proxy", command, *ports, "--name", self.proxy_name, *options, "--json")
         if done.returncode:
             raise Error(done.stderr.strip().removeprefix("smartwire: "))

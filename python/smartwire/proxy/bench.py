@@ -28,6 +28,7 @@ from smartwire.lab.figures import median, quantile
 from smartwire.lab.routed import Routed
 from smartwire.proxy.datapath import Datapath, Ports, maps_of_no_wire
 from smartwire.proxy.haproxy import die_with_parent, program
+from smartwire.proxy.layout import PLACE
 from smartwire.proxy.report import WHY_DIRECT
 from smartwire.proxy.rules import Rule
 
@@ -256,9 +257,9 @@ def syn_cost(prefixes: int, seed: int, syns: int = 2000) -> dict[str, Any]:
         kind, top = (IPv4Network, 0) if bits == 32 else (IPv6Network, 16)
         first = base | chance.getrandbits(length - top) << bits - length
         nets.add(kind((first, length)))
-    path = Datapath(Ports(1, 1, 1, 1), nsid=0, exact=True, most_flows=1024, wire=maps_of_no_wire(), open=True)
+    path = Datapath(Ports(1, 1), exact=True, most_flows=1024, wire=maps_of_no_wire(), open=True)
     path.use((Rule("other", proxy=False, ports=((22, 22),)), Rule("list", proxy=False, core=frozenset(nets))))
-    program = path.program("port", 0, 1)
+    program = path.program("port", PLACE.pack(0, 0, 0, 0, 0, 0))
     choice = sorted(nets, key=lambda n: (n.version, int(n.network_address), n.prefixlen))
     found: dict[str, list[int]] = {"hit": [], "miss": []}
     for number in range(syns):

@@ -41,8 +41,12 @@ SYSCTLS = {
     "net.ipv4.tcp_no_metrics_save": "1",
     "net.ipv4.tcp_slow_start_after_idle": "0",
     "net.ipv4.tcp_mtu_probing": "1",
+    # Towards servers the program on the veth takes it back where the client did not ask for it.
+    "net.ipv4.tcp_ecn": "1",
     # A client may reuse a port within the minute that the leg to the server is in TIME-WAIT.
     "net.ipv4.tcp_tw_reuse": "1",
+    # An end that does not acknowledge is given up after some 100 s (RFC 9293 section 3.8.3, R2), not 15 minutes.
+    "net.ipv4.tcp_retries2": "8",
     # Of a connection that was cut off, only what the kernel still has to say.
     "net.ipv4.tcp_orphan_retries": "4",
     "net.ipv4.conf.all.rp_filter": "0",
@@ -85,15 +89,17 @@ class Container:
     Args:
         name: of the proxy.
         access: name of the access port, whose index the host's veths carry in their names.
+        number: 0 or 1; an upgrade has two.
     """
 
     name: str
     access: str
+    number: int = 0
 
     @property
     def namespace(self) -> str:
         """Name of the network namespace."""
-        return PREFIX + self.name
+        return PREFIX + self.name + ("+" if self.number else "")  # which no name of a proxy has
 
     @property
     def path(self) -> Path:
@@ -104,7 +110,8 @@ class Container:
     def veths(self) -> tuple[str, str]:
         """The host's ends: access, core."""
         index = socket.if_nametoindex(self.access)
-        return f"swpa{index}", f"swpc{index}"
+        sides = "bd" if self.number else "ac"
+        return f"swp{sides[0]}{index}", f"swp{sides[1]}{index}"
 
     def identity(self) -> int | None:
         """What tells this namespace from another of its name; None: there is none.

@@ -22,6 +22,7 @@ from smartwire.proxy.layout import (
     PLACE,
     RULES,
     SET_BYTES,
+    WAY,
     Flow,
 )  # fmt: skip
 from smartwire.proxy.rules import Rule, Tables, compile_rules
@@ -40,12 +41,20 @@ WIRES = ("px_control_map", "px_tables_map", "px_ranges_map", "px_numbers_map", "
 
 @dataclass(frozen=True)
 class Ports:
-    """Interface indices: the ports, the host's ends of the veths that stand for them in the container."""
+    """Interface indices of the ports; `vlans`, access and core, if both are one trunk."""
 
     access: int
     core: int
-    veth_access: int
-    veth_core: int
+    vlans: tuple[int, int] | None = None
+
+
+@dataclass
+class Door:
+    """What the kernel keeps of a container: the programs at its veths, and the choice of its listeners."""
+
+    listeners: BpfMap
+    link: BpfLink
+    veths: list[BpfProgram]
 
 
 @dataclass
@@ -54,23 +63,22 @@ class Datapath:
 
     Args:
         ports: where the programs go.
-        nsid: number of the container's network namespace, as the ports' namespace has it.
         exact: HAProxy passes bytes and nothing else, so a FIN is right only behind the last of them.
         most_flows: at a time.
         wire: the maps of :data:`WIRES`.
     """
 
     ports: Ports
-    nsid: int
     exact: bool
     most_flows: int
     wire: dict[str, BpfMap]
     generation: int = 0
     listeners: int = 0
+    container: int = 0
     open: bool = False
     rules: Sequence[Rule] = ()
     maps: dict[str, BpfMap] = field(default_factory=dict)
-    link: BpfLink | None = None
+    doors: dict[int, Door] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.maps = self.wire | {
@@ -78,42 +86,54 @@ class Datapath:
             "px_direct_map": BpfMap("lru-hash", "px_direct", KEY.size, 4, RECENT_DIRECT),
             "px_counters_map": BpfMap("per-cpu-array", "px_counters", 4, 8 * len(COUNTERS), 1),
             "px_hits_map": BpfMap("per-cpu-array", "px_hits", 4, 8, 2 * (RULES + 1)),
-            "px_listeners_map": BpfMap("sockmap", "px_listeners", 4, 8, 2 * MOST_LISTENERS),
+            "px_ways_map": BpfMap("array", "px_ways", 4, WAY.size, 4),
         }
 
-    def load(self, netns: int) -> None:
-        """Loads all programs, and attaches those that only the container meets."""
-        p = self.ports
-        self._at_veths = [
-            (p.veth_access, self.program("veth", ACCESS, p.access)),
-            (p.veth_core, self.program("veth", CORE, p.core)),
-        ]
-        self._at_ports = [
-            (p.access, self.program("port", ACCESS, p.veth_access)),
-            (p.core, self.program("port", CORE, p.veth_core)),
-        ]
-        for ifindex, program in self._at_veths:
-            program.attach_tc(ifindex)
-        self.link = BpfProgram("pick", self.maps).attach_netns(netns)
+    def enter(self, container: int, nsid: int, veths: Sequence[int], netns: int) -> None:
+        """Loads and attaches the programs that only a container meets.
 
-    def program(self, which: str, side: int, out: int) -> BpfProgram:
-        """Loads a program for one side, which hands frames to the interface `out`."""
-        place = BpfMap("array", "px_place", 4, PLACE.size, 1)
-        place.update(ZERO, PLACE.pack(side, out, self.nsid, 0))
-        return BpfProgram(which, self.maps | {"px_place_map": place})
+        Args:
+            container: 0 or 1.
+            nsid: number of its network namespace, as the ports' namespace has it.
+            veths: the host's ends, access and core.
+            netns: its namespace.
+        """
+        listeners = BpfMap("sockmap", "px_listeners", 4, 8, 2 * MOST_LISTENERS)
+        link = BpfProgram("pick", self.maps | {"px_listeners_map": listeners}).attach_netns(netns)
+        door = self.doors[container] = Door(listeners, link, [])
+        for side, (veth, port) in enumerate(zip(veths, (self.ports.access, self.ports.core), strict=True)):
+            program = self.program("veth", PLACE.pack(side, port, container, 0, 0, 0))
+            program.attach_tc(veth)
+            door.veths.append(program)
+            self.maps["px_ways_map"].update(struct.pack("=I", 2 * container + side), WAY.pack(veth, nsid))
+
+    def leave(self, container: int) -> None:
+        """Lets go of a container."""
+        self.doors.pop(container, None)
+
+    def program(self, which: str, place: bytes) -> BpfProgram:
+        """Loads a program for one place (struct px_place)."""
+        places = BpfMap("array", "px_place", 4, PLACE.size, 1)
+        places.update(ZERO, place)
+        return BpfProgram(which, self.maps | {"px_place_map": places})
 
     def attach(self) -> None:
         """Puts the programs on the ports, and then lets the wire leave to them what is theirs."""
         self.close()
-        for ifindex, program in self._at_ports:
-            program.attach_tc(ifindex)
+        p = self.ports
+        if p.vlans:
+            self.program("port", PLACE.pack(0, p.access, 0, 1, *p.vlans)).attach_tc(p.access)
+        else:
+            for side, port in ((ACCESS, p.access), (CORE, p.core)):
+                self.program("port", PLACE.pack(side, 0, 0, 0, 0, 0)).attach_tc(port)
         self.maps["px_tables_map"].update(ZERO, struct.pack("=I", self.maps["px_flows_map"].fd()))
 
     def detach(self) -> None:
-        """Takes them off the ports."""
+        """Takes them off the ports. A trunk keeps its program, which is its copper wire, too."""
         self.maps["px_tables_map"].delete(ZERO)
-        for ifindex in (self.ports.access, self.ports.core):
-            proxy_take_off(ifindex)
+        if not self.ports.vlans:
+            for ifindex in (self.ports.access, self.ports.core):
+                proxy_take_off(ifindex)
 
     def beat(self) -> None:
         """Tells the programs that HAProxy is well, and all that they must know besides."""
@@ -121,23 +141,32 @@ class Datapath:
 
     def _write(self, beat_ns: int) -> None:
         ports = (self.ports.access, self.ports.core)
-        values = (beat_ns, SILENCE_NS, self.open, self.exact, self.generation, self.listeners, *ports, 0, 0)
-        self.maps["px_control_map"].update(ZERO, CONTROL.pack(*values))
+        values = (beat_ns, SILENCE_NS, self.open, self.exact, self.generation, self.listeners, *ports, 0)
+        self.maps["px_control_map"].update(ZERO, CONTROL.pack(*values, self.container))
 
     def close(self) -> None:
         """New connections go direct from now on."""
         self.open = False
         self._write(0)
 
-    def listen(self, listeners: Sequence[tuple[socket.socket, socket.socket]]) -> None:
-        """Makes HAProxy's listeners, an IPv4 and an IPv6 one each, take connections to any port."""
+    def listen(
+        self,
+        container: int,
+        listeners: Sequence[tuple[socket.socket, socket.socket]],
+        cpus: Sequence[int] | None = None,
+    ) -> None:
+        """Makes HAProxy's listeners, an IPv4 and an IPv6 one each, take connections to any port; new connections go to
+        its container from the next beat on. `cpus`: those of the threads whose listeners they are."""
         if not listeners or len(listeners) > MOST_LISTENERS:
             raise Error(f"HAProxy has {len(listeners)} pairs of listeners; 1 to {MOST_LISTENERS} are possible.")
+        if cpus:
+            own = dict(zip(cpus, listeners, strict=False))
+            listeners = [own.get(cpu, listeners[cpu % len(listeners)]) for cpu in range(max(cpus) + 1)]
         for n, pair in enumerate(listeners):
             for version, listener in enumerate(pair):
                 key, value = struct.pack("=I", 2 * n + version), struct.pack("=Q", listener.fileno())
-                self.maps["px_listeners_map"].update(key, value)
-        self.listeners = len(listeners)
+                self.doors[container].listeners.update(key, value)
+        self.listeners, self.container = len(listeners), container
 
     def use(self, rules: Sequence[Rule], tables: Tables | None = None) -> None:
         """Puts a rule set in force, whole: each connection is judged by the old one or by this one.
@@ -216,12 +245,13 @@ def maps_of_wire(access: int) -> dict[str, BpfMap]:
 
 
 def maps_of_no_wire() -> dict[str, BpfMap]:
-    """The same of no wire at all, to try programs with."""
+    """The same of no wire at all: for a trunk, and to try programs with."""
     ranges = BpfMap("inner-array", "px_ranges", 4, CHUNK_BYTES, 1)
     numbers = BpfMap("inner-array", "px_numbers", 4, 4, 1)
     classes = BpfMap("inner-array", "px_classes", 4, SET_BYTES, 1)
     return {
         "px_control_map": BpfMap("array", "px_control", 4, CONTROL.size, 1),
+        "px_tables_map": BpfMap.of_maps("px_tables", 1, BpfMap("hash", "px_flows", KEY.size, FLOW.size, 1)),
         "px_ranges_map": BpfMap.of_maps("px_ranges", 4, ranges),
         "px_numbers_map": BpfMap.of_maps("px_numbers", 2, numbers),
         "px_classes_map": BpfMap.of_maps("px_classes", 2, classes),

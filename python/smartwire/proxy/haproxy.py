@@ -38,6 +38,7 @@ class Haproxy:
         http: HTTP mode, which reads requests and answers; else it passes bytes.
         splice: bytes go from socket to socket within the kernel where that is possible.
         threads: of HAProxy, each on a CPU of its own.
+        cpus: which, a thread on each; None: from 0 on, if there are several threads.
         connect_s, idle_s: how long a server may take to answer, and a connection may say nothing.
         keepalive_s: after how long a silent end is asked whether it is there.
     """
@@ -46,6 +47,7 @@ class Haproxy:
     http: bool = False
     splice: bool = True
     threads: int = 1
+    cpus: tuple[int, ...] | None = None
     connect_s: int = 10
     idle_s: int = 7440
     keepalive_s: int = 300
@@ -73,10 +75,11 @@ class Haproxy:
 
     @property
     def cpu_map(self) -> str:
-        """Thread n on CPU n - 1, where a connection's SYN chooses the thread by its CPU (bpf/proxy_pick.bpf.c)."""
-        if self.threads > 1 and set(range(self.threads)) <= os.sched_getaffinity(0):
-            return f"    cpu-map auto:1/1-{self.threads} 0-{self.threads - 1}"
-        return ""
+        """A thread on each CPU, where a connection's SYN chooses the thread by its CPU (bpf/proxy_pick.bpf.c)."""
+        cpus = self.cpus or (tuple(range(self.threads)) if self.threads > 1 else ())
+        if not cpus or not set(cpus) <= os.sched_getaffinity(0):
+            return ""
+        return f"    cpu-map auto:1/1-{self.threads} {' '.join(map(str, cpus))}"
 
     def binds(self, address: str, options: str) -> str:
         """A listener for each thread."""

@@ -21,7 +21,7 @@ def show(d: dict[str, Any]) -> None:
     """One page."""
     h, c = d["haproxy"], d["counters"]
     splice = "splicing" if d["splice"] else "copying"
-    click.echo(f"{d['name']}: {d['access']} (access) = {d['core']} (core), {d['state']}, {d['mode']} mode, {splice}")
+    click.echo(f"{d['name']}: {joined(d)}, {d['state']}, {d['mode']} mode, {splice}")
     sides = [f"{side} {d[f'{side}_tcp']['congestion']}" for side in ("access", "core")]
     click.echo(f"container {d['namespace']}: TCP towards {', towards '.join(sides)}")
     click.echo(
@@ -29,6 +29,8 @@ def show(d: dict[str, Any]) -> None:
         f"{h['connections']} of {h['most_connections']} connections, died {d['deaths']} times ({d['hangs']} hung)"
         + (f", {h['finishing']} earlier ones finish" if h["finishing"] else "")
     )
+    for left in d["leaving"]:
+        click.echo(f"container {left['namespace']} of before the upgrade finishes: {left['sockets']} sockets")
     click.echo(
         f"flows: {d['flows']} of {d['most_flows']}, {d['sockets']} sockets; "
         f"{size(c['in_bytes'])} into the container, {size(c['out_bytes'])} out"
@@ -37,6 +39,8 @@ def show(d: dict[str, Any]) -> None:
         f"{c['resets']} ends turned into resets, {c['icmp']} ICMP errors handed on, {c['kept_in']} frames kept in, "
         f"{c['lost']} lost"
     )
+    if arrived := c["own_cpu"] + c["other_cpu"]:
+        click.echo(f"{c['own_cpu'] / arrived:.1%} of frames arrived on the CPU where their connection began")
     click.echo()
     rows = [(r["name"], r["action"], str(r["connections"])) for r in d["rules"]]
     table(("RULE", "ACTION", "CONNECTIONS"), [*rows, ("(none)", "direct", str(d["no_rule"]))], right=[2])
@@ -44,3 +48,11 @@ def show(d: dict[str, Any]) -> None:
     if direct:
         click.echo()
         table(("DIRECT", "WHY"), direct, right=[0])
+
+
+def joined(d: dict[str, Any]) -> str:
+    """Which ports, or VLANs of a trunk, are joined."""
+    if d["vlans"]:
+        access, core = d["vlans"]
+        return f"trunk {d['access']}, VLAN {access} (access) = VLAN {core} (core)"
+    return f"{d['access']} (access) = {d['core']} (core)"

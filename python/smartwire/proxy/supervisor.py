@@ -15,20 +15,19 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from smartwire import _native
 from smartwire.errors import Error
 from smartwire.proxy import registry
-from smartwire.proxy.container import Container, Tcp, best_congestion_control
-from smartwire.proxy.datapath import Datapath, Ports, maps_of_wire
-from smartwire.proxy.haproxy import Haproxy, Process, listening
-from smartwire.proxy.health import Health
+from smartwire.proxy.container import Container, Tcp, best_congestion_control, run
+from smartwire.proxy.datapath import Datapath, Ports, maps_of_no_wire, maps_of_wire
+from smartwire.proxy.haproxy import Haproxy
+from smartwire.proxy.instance import Instance
 from smartwire.proxy.layout import RULES, Flow
-from smartwire.proxy.netns import Sockets
 from smartwire.proxy.rules import EVERYTHING, Rule, Tables, compile_rules, read_rules, unreachable
 from smartwire.wire.control import Server
 
@@ -52,21 +51,22 @@ class Settings:
     http: bool = False
     splice: bool = True
     threads: int = 1
+    cpus: tuple[int, ...] | None = None
     access_cc: str | None = None
     core_cc: str = "cubic"
     initial_window: int = 10
     access_mss: int | None = None
     core_mss: int | None = None
     max_flows: int = 1 << 17
+    vlans: tuple[int, int] | None = None
+    """Of a trunk, which is then both ports: access, core."""
 
 
 @dataclass
-class Reload:
-    """An order to the main thread, and what it answers."""
+class Order:
+    """Something for the main thread to do, and what it answers."""
 
-    rules: Sequence[Rule]
-    tables: Tables
-    haproxy: bool
+    do: Callable[[], dict[str, Any]]
     answer: queue.Queue[dict[str, Any] | Error] = field(default_factory=queue.Queue)
 
 
@@ -77,85 +77,103 @@ class Supervisor:
     settings: Settings
     directory: Path
     log: Any
-    old: list[Process] = field(default_factory=list)
+    leaving: list[Instance] = field(default_factory=list)
+    """Earlier containers, which finish."""
     deaths: int = 0
     hangs: int = 0
     ended: threading.Event = field(default_factory=threading.Event)
     gone: threading.Event = field(default_factory=threading.Event)
     limit_s: float = 0.0
     left: dict[str, int] = field(default_factory=dict)
-    orders: queue.Queue[Reload] = field(default_factory=queue.Queue)
+    orders: queue.Queue[Order] = field(default_factory=queue.Queue)
 
     def up(self) -> None:
         """Builds everything; raises a sentence, and leaves nothing behind then."""
         s = self.settings
         self.rules: Sequence[Rule] = read_rules(Path(s.rules)) if s.rules else EVERYTHING
-        self.container = Container(s.name, s.access)
-        self.access = Tcp(s.access_cc or best_congestion_control(), s.initial_window, s.access_mss)
-        self.core = Tcp(s.core_cc, s.initial_window, s.core_mss)
-        self.haproxy = Haproxy(self.directory, http=s.http, splice=s.splice, threads=s.threads)
         self.remove_leftovers()
-        self.haproxy.write()
-        was_copper = _native.copper(s.access, s.core)
+        self.configured().write()
         self.datapath: Datapath | None = None
+        self.instance: Instance | None = None
+        trunk = socket.if_nametoindex(s.access) if s.vlans else None
+        was_joined = _native.proxy_is_on(trunk) if trunk else _native.copper(s.access, s.core)
         try:
             self.build()
         except BaseException:
             self.tear_down()
-            if not was_copper:
+            if not was_joined:
                 with contextlib.suppress(Error):
-                    _native.unwire(s.access, s.core)
+                    _native.proxy_take_off(trunk) if trunk else _native.unwire(s.access, s.core)
             raise
 
     def remove_leftovers(self) -> None:
         """Takes down what a killed supervisor of this name left; refuses what is somebody else's."""
-        there = self.container.identity()
-        if there is not None:
-            if registry.record(self.directory).get("namespace") != there:
-                raise Error(
-                    f"There is a network namespace {self.container.namespace} that no proxy made: remove it with "
-                    f"`ip netns del {self.container.namespace}`, or choose another --name."
-                )
-            self.note(f"removing what an earlier proxy left in {self.container.namespace}")
-        self.container.remove()
+        known = registry.record(self.directory).get("namespaces", {})
+        for number in (0, 1):
+            left = Container(self.settings.name, self.settings.access, number)
+            there = left.identity()
+            if there is not None:
+                if known.get(left.namespace) != there:
+                    raise Error(
+                        f"There is a network namespace {left.namespace} that no proxy made: remove it with "
+                        f"`ip netns del {left.namespace}`, or choose another --name."
+                    )
+                self.note(f"removing what an earlier proxy left in {left.namespace}")
+            left.remove()
         registry.clean(self.directory)
 
     def build(self) -> None:
-        """Container, programs, HAProxy, in this order; until the last one runs the programs send nothing to it."""
+        """Programs, container, HAProxy; until the last one runs the programs send nothing to it."""
         s = self.settings
-        mtu = int(self.container.link(s.access)["mtu"])
-        self.container.build(mtu, self.access, self.core)
-        self.record()
-        veths = [socket.if_nametoindex(v) for v in self.container.veths]
-        ports = Ports(socket.if_nametoindex(s.access), socket.if_nametoindex(s.core), *veths)
-        wire = maps_of_wire(ports.access)
-        self.datapath = Datapath(ports, self.container.nsid(), exact=not s.http, most_flows=s.max_flows, wire=wire)
+        ports = Ports(socket.if_nametoindex(s.access), socket.if_nametoindex(s.core), s.vlans)
+        wire = maps_of_no_wire() if s.vlans else maps_of_wire(ports.access)
+        self.datapath = Datapath(ports, exact=not s.http, most_flows=s.max_flows, wire=wire)
         self.datapath.use(self.rules)
-        with self.container.path.open() as namespace:
-            self.datapath.load(namespace.fileno())
-        self.sockets = Sockets(self.container.path, int(self.container.link("vs", inside=True)["ifindex"]))
+        self.instance = self.contained(0)
         self.datapath.attach()
-        self.process = self.start()
+        if s.vlans:
+            run("ip", "link", "set", s.access, "promisc", "on")
+        self.instance.start()
 
-    def record(self) -> None:
+    def configured(self) -> Haproxy:
+        """HAProxy, as the settings are now."""
+        s = self.settings
+        return Haproxy(self.directory, http=s.http, splice=s.splice, threads=s.threads, cpus=s.cpus)
+
+    def contained(self, number: int) -> Instance:
+        """A new container, as the settings are now."""
+        assert self.datapath
+        s = self.settings
+        instance = Instance(
+            Container(s.name, s.access, number),
+            Tcp(s.access_cc or best_congestion_control(), s.initial_window, s.access_mss),
+            Tcp(s.core_cc, s.initial_window, s.core_mss),
+            self.configured(),
+            self.datapath,
+            self.log,
+            self.note,
+        )
+        try:
+            instance.build(mtu_of(s.access))
+            self.record(instance.container)
+        except BaseException:
+            instance.remove()
+            raise
+        return instance
+
+    def record(self, newest: Container) -> None:
         """Writes down what belongs to this proxy."""
+        containers = [newest, *(i.container for i in self.instances())]
         content = asdict(self.settings) | {
             "pid": os.getpid(),
             "started": time.time(),
-            "namespace": self.container.identity(),
+            "namespaces": {c.namespace: c.identity() for c in containers},
         }
         (self.directory / "proxy.json").write_text(json.dumps(content))
 
-    def start(self, old: Process | None = None) -> Process:
-        """Starts HAProxy and directs connections to it."""
-        assert self.datapath
-        process = self.haproxy.start(self.container.command(), self.log, old)
-        with listening(process) as pairs:
-            self.datapath.listen(pairs)
-        self.health = Health(process.pid, time.monotonic())
-        self.datapath.open = True
-        self.datapath.beat()
-        return process
+    def instances(self) -> list[Instance]:
+        """All containers, the one for new connections first."""
+        return [*([self.instance] if self.instance else []), *self.leaving]
 
     def note(self, text: str) -> None:
         """A line of the log."""
@@ -170,58 +188,61 @@ class Supervisor:
         threading.Thread(target=self.keep_sweeping, name="sweep", daemon=True).start()
         woke = time.monotonic()
         while not self.ended.wait(PERIOD_S):
+            assert self.instance
             now = time.monotonic()
-            self.health.late(now, max(0.0, now - woke - 2 * PERIOD_S))
-            self.look()
+            self.instance.health.late(now, max(0.0, now - woke - 2 * PERIOD_S))
+            self.look(self.instance)
             self.carry_out()
-            self.old = [p for p in self.old if p.alive()]
+            self.see_off()
             woke = time.monotonic()
 
-    def look(self) -> None:
+    def look(self, instance: Instance) -> None:
         """Asks HAProxy how it is, and acts on that."""
         assert self.datapath
-        if not self.process.alive():
-            self.died(f"HAProxy died (exit {self.process.popen.returncode})")
+        process = instance.process
+        if not process.alive():
+            self.died(instance, f"HAProxy died (exit {process.popen.returncode})")
             return
-        info = self.process.info()
+        info = process.info()
         now = time.monotonic()
         if not info:
-            if self.health.hung(now, self.process.stopped()):
+            if instance.health.hung(now, process.stopped()):
                 self.hangs += 1
-                self.died("HAProxy hangs")
+                self.died(instance, "HAProxy hangs")
             return
-        self.health.answered(now)
+        instance.health.answered(now)
         used = int(info.get("CurrConns", 0)) / max(1, int(info.get("Maxconn", 1)))
         self.datapath.open = used < (BUSY if self.datapath.open else IDLE)
         self.datapath.beat()
 
-    def died(self, what: str) -> None:
+    def died(self, instance: Instance, what: str) -> None:
         """Resets the connections of a HAProxy that is dead, or is now, and starts another one."""
         assert self.datapath
         self.datapath.close()
         self.deaths += 1
-        reset = self.reset_all()
-        self.process.kill()
-        reset += self.reset_all()
+        reset = instance.reset_all()
+        instance.process.kill()
+        reset += instance.reset_all()
         self.note(f"{what}; {reset} of its sockets were reset")
         pause = 0.05
         while not self.ended.wait(pause):
             try:
-                self.process = self.start()
+                instance.start()
             except Error as e:
                 self.note(str(e))
                 pause = min(SLOWEST_RESTART_S, pause * 4)
             else:
-                self.note(f"HAProxy runs again (pid {self.process.pid})")
+                self.note(f"HAProxy runs again (pid {instance.process.pid})")
                 return
 
-    def reset_all(self) -> int:
-        """Resets all connections in the container; returns how many. A failure is no reason to go no further."""
-        try:
-            return self.sockets.reset_all()
-        except Error as e:
-            self.note(str(e))
-            return 0
+    def see_off(self) -> None:
+        """Earlier containers whose connections have ended, or had to by now."""
+        for instance in [i for i in self.leaving if not i.processes() or time.monotonic() > i.until]:
+            left = instance.end()
+            time.sleep(0.02)  # what the resets set off is still to leave the container
+            self.leaving.remove(instance)
+            instance.remove()
+            self.note(f"container {instance.container.namespace} has finished; {left} of its sockets were reset")
 
     def keep_sweeping(self) -> None:
         """Forgets flows every second, or less often where that would take more than a tenth of the time."""
@@ -239,21 +260,23 @@ class Supervisor:
         assert self.datapath
         before = time.monotonic_ns() - QUIET_NS
         if quiet := self.datapath.quiet(before):
-            have = self.sockets.keys()
+            have = set().union(*(i.sockets.keys() for i in self.instances()))
             self.datapath.forget([key for key in quiet if key not in have], before)
 
     # ---- questions and orders ----
 
     def handlers(self) -> dict[str, Any]:
         """For the control socket."""
-        return {"status": self.status, "flows": self.flows, "reload": self.reload, "down": self.down}
+        orders = {"reload": self.reload, "upgrade": self.upgrade, "down": self.down}
+        return {"status": self.status, "flows": self.flows} | orders
 
     def status(self, request: dict[str, Any]) -> Iterator[dict[str, Any]]:
         """Everything but the flows themselves."""
         yield from ()
         assert self.datapath
-        s = self.settings
-        info = self.process.info()
+        assert self.instance
+        s, instance = self.settings, self.instance
+        info = instance.process.info()
         hits = self.datapath.hits()
         rules = [
             {"name": r.name, "action": "proxy" if r.proxy else "direct", "connections": n}
@@ -266,22 +289,24 @@ class Supervisor:
             "state": "open" if self.datapath.open else "closed",
             "mode": "http" if s.http else "tcp",
             "splice": s.splice,
-            "access_tcp": asdict(self.access),
-            "core_tcp": asdict(self.core),
-            "namespace": self.container.namespace,
+            "vlans": s.vlans,
+            "access_tcp": asdict(instance.access),
+            "core_tcp": asdict(instance.core),
+            "namespace": instance.container.namespace,
+            "leaving": [{"namespace": i.container.namespace, "sockets": i.sockets.count()} for i in self.leaving],
             "flows": self.datapath.count(),
             "most_flows": s.max_flows,
-            "sockets": self.sockets.count(),
+            "sockets": sum(i.sockets.count() for i in self.instances()),
             "rules": rules,
             "no_rule": hits[-1],
             "counters": self.datapath.counters(),
             "haproxy": {
-                "pid": self.process.pid,
+                "pid": instance.process.pid,
                 "version": info.get("Version"),
                 "connections": int(info.get("CurrConns", 0)),
                 "most_connections": int(info.get("Maxconn", 0)),
                 "uptime_s": int(info.get("Uptime_sec", 0)),
-                "finishing": len(self.old),
+                "finishing": len(instance.processes()) - 1,
             },
             "deaths": self.deaths,
             "hangs": self.hangs,
@@ -313,13 +338,22 @@ class Supervisor:
             "down_bytes": f.bytes[1],
         }
 
-    def reload(self, request: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    def reload(self, request: dict[str, Any]) -> Generator[dict[str, Any], None, dict[str, Any]]:
         """Reads the rules again, and puts a new HAProxy in the place of this one, which keeps its connections."""
         file = request.get("rules") or self.settings.rules
         rules = read_rules(Path(file)) if file else EVERYTHING
-        order = Reload(rules, compile_rules(rules), not request.get("rules_only"))
-        warnings = unreachable(rules)
-        # By the main thread: the kernel kills a HAProxy whose starting thread has ended (PR_SET_PDEATHSIG).
+        tables, warnings = compile_rules(rules), unreachable(rules)
+        done = yield from self.order(lambda: self.reload_now(rules, tables, not request.get("rules_only")))
+        return done | {"warnings": warnings}
+
+    def upgrade(self, request: dict[str, Any]) -> Generator[dict[str, Any], None, dict[str, Any]]:
+        """Starts another container, to which new connections go, and lets this one finish."""
+        return (yield from self.order(lambda: self.upgrade_now(request.get("settings", {}), request.get("limit_s"))))
+
+    def order(self, do: Callable[[], dict[str, Any]]) -> Generator[dict[str, Any], None, dict[str, Any]]:
+        """Has something done by the main thread: the kernel kills a HAProxy whose starting thread has ended
+        (PR_SET_PDEATHSIG)."""
+        order = Order(do)
         self.orders.put(order)
         while True:
             try:
@@ -331,29 +365,59 @@ class Supervisor:
                 continue
             if isinstance(done, Error):
                 raise done
-            return done | {"warnings": warnings}
+            return done
 
     def carry_out(self) -> None:
         """The orders that have come."""
-        assert self.datapath
         with contextlib.suppress(queue.Empty):
             while True:
                 order = self.orders.get_nowait()
                 try:
-                    order.answer.put(self.reload_now(order))
+                    order.answer.put(order.do())
                 except Error as e:
                     order.answer.put(e)
 
-    def reload_now(self, order: Reload) -> dict[str, Any]:
+    def reload_now(self, rules: Sequence[Rule], tables: Tables, haproxy: bool) -> dict[str, Any]:
         """What :meth:`reload` says. Nothing has changed if it raises."""
         assert self.datapath
-        if order.haproxy:
-            self.haproxy.write()
-            old, self.process = self.process, self.start(self.process)
-            self.old.append(old)
-        self.datapath.use(order.rules, order.tables)
-        self.note(f"reloaded: {len(order.rules)} rules, HAProxy pid {self.process.pid}")
-        return {"rules": len(order.rules), "pid": self.process.pid}
+        assert self.instance
+        if haproxy:
+            self.instance.haproxy.write()
+            self.instance.start(self.instance.process)
+        self.datapath.use(rules, tables)
+        self.note(f"reloaded: {len(rules)} rules, HAProxy pid {self.instance.process.pid}")
+        return {"rules": len(rules), "pid": self.instance.process.pid}
+
+    def upgrade_now(self, changes: dict[str, Any], limit_s: float | None) -> dict[str, Any]:
+        """What :meth:`upgrade` says. Nothing has changed if it raises."""
+        assert self.datapath
+        assert self.instance
+        if self.leaving:
+            left = self.leaving[0]
+            raise Error(
+                f"The container {left.container.namespace} of the last upgrade still has {left.sockets.count()} "
+                "sockets: wait until it has finished."
+            )
+        before, self.settings = self.settings, replace(self.settings, **changes)
+        old = self.instance
+        new = None
+        try:
+            new = self.contained(1 - old.container.number)
+            new.haproxy.write()
+            new.start()
+        except BaseException:
+            self.settings = before
+            if new:
+                new.remove()
+            raise
+        self.instance = new
+        self.leaving.append(old)
+        if limit_s is not None:
+            old.until = time.monotonic() + limit_s
+        old.finish()
+        self.note(f"new connections go to {new.container.namespace}, {old.container.namespace} finishes")
+        sides = {"access_tcp": asdict(new.access), "core_tcp": asdict(new.core)}
+        return {"namespace": new.container.namespace, "pid": new.process.pid, "leaving": old.sockets.count()} | sides
 
     def down(self, request: dict[str, Any]) -> Iterator[dict[str, Any]]:
         """Ends the proxy; goes on if whoever asked goes away."""
@@ -370,15 +434,11 @@ class Supervisor:
         self.datapath.close()
         until = time.monotonic() + self.limit_s
         self.left = {"connections": self.datapath.count(), "reset": 0}
-        processes = [self.process, *self.old]
-        for process in processes:
-            process.finish()
-        while any(p.alive() for p in processes) and time.monotonic() < until:
+        for instance in self.instances():
+            instance.finish()
+        while any(i.processes() for i in self.instances()) and time.monotonic() < until:
             time.sleep(0.05)
-        self.left["reset"] = self.reset_all()
-        for process in processes:
-            process.kill()
-        self.reset_all()
+        self.left["reset"] = sum(i.end() for i in self.instances())
         time.sleep(0.05)  # what the resets set off is still to leave the container
         self.tear_down()
 
@@ -386,9 +446,14 @@ class Supervisor:
         """Takes everything off and away but the copper wire."""
         if self.datapath:
             self.datapath.detach()
-            self.datapath.link = None
-        self.container.remove()
+        for instance in self.instances():
+            instance.remove()
         registry.clean(self.directory)
+
+
+def mtu_of(interface: str) -> int:
+    """What fits into a frame of it, without the Ethernet header."""
+    return int(Path(f"/sys/class/net/{interface}/mtu").read_text())
 
 
 def serve(settings: Settings) -> int:
@@ -402,12 +467,14 @@ def serve(settings: Settings) -> int:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, on_signal)
         supervisor.up()
+        assert supervisor.instance
         server = Server(directory / "control.sock", supervisor.handlers())
         warnings = unreachable(supervisor.rules)
         supervisor.note(
-            f"up: {settings.access} (access) = {settings.core} (core), HAProxy pid {supervisor.process.pid}"
+            f"up: {settings.access} (access) = {settings.core} (core), HAProxy pid {supervisor.instance.process.pid}"
         )
-        say({"ready": {"pid": os.getpid(), "warnings": warnings, "namespace": supervisor.container.namespace}})
+        where = supervisor.instance.container.namespace
+        say({"ready": {"pid": os.getpid(), "warnings": warnings, "namespace": where}})
         supervisor.watch()
         supervisor.leave()
         supervisor.gone.set()

@@ -35,14 +35,18 @@ def check_pair(access: str, core: str) -> None:
     """Raises a sentence with the fix unless both interfaces exist and differ."""
     if access == core:
         raise UsageError(f"{access} is named twice: a wire joins two different interfaces, ACCESS and CORE.")
+    for name in (access, core):
+        check_port(name)
+
+
+def check_port(name: str) -> None:
+    """Raises a sentence with the fix unless there is such an Ethernet interface."""
     here = interfaces()
-    for name in (access, core):
-        if name not in here:
-            others = ", ".join(i for i in here if i != "lo") or "none"
-            raise NotThere(f"There is no interface {name} here (there are: {others}); `ip link` shows them.")
-    for name in (access, core):
-        if name == "lo":
-            raise UsageError("lo cannot be part of a wire: name two Ethernet interfaces.")
+    if name not in here:
+        others = ", ".join(i for i in here if i != "lo") or "none"
+        raise NotThere(f"There is no interface {name} here (there are: {others}); `ip link` shows them.")
+    if name == "lo":
+        raise UsageError("lo cannot be part of a wire: name Ethernet interfaces.")
 
 
 def check_machine() -> None:

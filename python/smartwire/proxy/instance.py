@@ -1,0 +1,84 @@
+"""A container with the HAProxy in it. An upgrade has two for a while: one takes new connections, the other finishes."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import IO
+
+from smartwire.errors import Error
+from smartwire.proxy.container import Container, Tcp
+from smartwire.proxy.datapath import Datapath
+from smartwire.proxy.haproxy import Haproxy, Process, listening
+from smartwire.proxy.health import Health
+from smartwire.proxy.netns import Sockets
+
+
+@dataclass
+class Instance:
+    """One container, with the TCP of each of its sides."""
+
+    container: Container
+    access: Tcp
+    core: Tcp
+    haproxy: Haproxy
+    datapath: Datapath
+    log: IO[bytes]
+    note: Callable[[str], None]
+    old: list[Process] = field(default_factory=list)
+    """Earlier HAProxies in the same container, which finish."""
+    until: float = float("inf")
+    """When it has to have finished, once it is no longer the one for new connections (time.monotonic)."""
+
+    def build(self, mtu: int) -> None:
+        """The namespace and the programs that only it meets."""
+        self.container.build(mtu, self.access, self.core)
+        veths = [socket.if_nametoindex(v) for v in self.container.veths]
+        with self.container.path.open() as namespace:
+            self.datapath.enter(self.container.number, self.container.nsid(), veths, namespace.fileno())
+        self.sockets = Sockets(self.container.path, int(self.container.link("vs", inside=True)["ifindex"]))
+
+    def start(self, old: Process | None = None) -> None:
+        """Starts HAProxy and directs new connections to it; `old` hands its listeners on and finishes."""
+        process = self.haproxy.start(self.container.command(), self.log, old)
+        with listening(process) as pairs:
+            self.datapath.listen(self.container.number, pairs, self.haproxy.cpus)
+        if old:
+            self.old.append(old)
+        self.process = process
+        self.health = Health(process.pid, time.monotonic())
+        self.datapath.open = True
+        self.datapath.beat()
+
+    def processes(self) -> list[Process]:
+        """All HAProxies in it that live."""
+        self.old = [p for p in self.old if p.alive()]
+        return [p for p in (self.process, *self.old) if p.alive()]
+
+    def reset_all(self) -> int:
+        """Resets all its connections; returns how many. A failure is no reason to go no further."""
+        try:
+            return self.sockets.reset_all()
+        except Error as e:
+            self.note(str(e))
+            return 0
+
+    def finish(self) -> None:
+        """Takes no more connections; HAProxy ends when it has none."""
+        for process in self.processes():
+            process.finish()
+
+    def end(self) -> int:
+        """Resets what is left and ends; returns how many connections that were."""
+        left = self.reset_all()
+        for process in (self.process, *self.old):
+            process.kill()
+        self.reset_all()
+        return left
+
+    def remove(self) -> None:
+        """Takes the container down."""
+        self.datapath.leave(self.container.number)
+        self.container.remove()
