@@ -132,6 +132,27 @@ fn the_first_ten_frames_lost_cost_a_small_download_200_ms() {
 }
 
 #[test]
+fn a_small_download_is_as_fast_after_others_as_on_a_link_that_nobody_knows() {
+    for v6 in [false, true] {
+        let mut spec = optimized(lte());
+        spec.internet.0.delay_ms = 50.0;
+        spec.internet.1.delay_ms = 50.0;
+        let plan = [(0, 100_000), (2, 10_000_000), (14, 100_000), (16, 10_000), (17, 100_000), (18, 100_000)];
+        let flow = |i: usize| {
+            let (at, bytes) = plan[i];
+            FlowSpec { start_ns: at * S, ..FlowSpec::download(v6, 1000 + i as u16, bytes) }
+        };
+        let world = complete(with(spec, (0..plan.len()).map(flow).collect()), 30);
+        let took = |i: usize| world.flow(i).0.steps[1] / MS - plan[i].0 * 1000;
+        let times: Vec<_> = (0..plan.len()).map(took).collect();
+        println!("v6 {v6}: {times:?} ms");
+        for i in [2, 4, 5] {
+            assert!(times[i] <= times[0] + 5, "download {i} took {} ms, the first of its size {} ms", times[i], times[0]);
+        }
+    }
+}
+
+#[test]
 fn small_packets_ahead_of_large_ones_are_no_loss() {
     let overtaking = |l: &mut LinkSpec| l.overtake = Some(Overtake { air_ms: 50.0, ..Overtake::default() });
     let mut flow = FlowSpec::new(false, 1000);

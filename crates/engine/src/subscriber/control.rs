@@ -32,6 +32,8 @@ const RATE_LEAST_NS: u64 = 40 * MS;
 /// at the start: there the highest rate of the last such period and of the one before says what the link carries.
 const NEAR_NS: u64 = 4 * MS;
 const PEAK_NS: u64 = 500 * MS;
+/// With nothing in flight for so long nobody knows any more what the link carries, ns.
+const IDLE_NS: u64 = 200 * MS;
 /// A way back that is longer by more than this is long, ns.
 const LATE_NS: u64 = 100 * MS;
 /// Of the time lost in outages the queue grows by one part of so many, and by so many targets at most.
@@ -152,6 +154,13 @@ impl Control {
             Mode::Track => self.track(now, set),
             Mode::Compete => self.compete(now),
         }
+    }
+
+    /// After a pause: what little was delivered since the link was last full says nothing about what it carries.
+    fn start_again(&mut self) {
+        self.mode = Mode::Start;
+        self.budget = u64::MAX;
+        self.dip = Dip::None;
     }
 
     /// Until a queue appears the flows' own windows govern: they double each round trip.
@@ -333,6 +342,9 @@ impl Control {
     /// Bytes that may leave now, or when, or nothing before something is delivered.
     pub fn allowance(&mut self, now: Now, set: &Setting) -> Result<u32, Option<Now>> {
         if self.in_flight == 0 {
+            if now.since(self.last) > IDLE_NS && self.mode == Mode::Track {
+                self.start_again();
+            }
             self.meter.begin(now);
         }
         // With nothing in flight no ACK would ever come to raise the budget again.
