@@ -85,12 +85,13 @@ def collect(
     from smartwire.counters.history import database
     from smartwire.counters.sources import Proxies, Wires
     from smartwire.counters.store import Retention
+    from smartwire.wire import roundtrips
 
     retention = Retention((step, int(keep)), (60, int(keep_minutes)), (900, int(keep_quarters)))
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
-    wires, proxies = Wires(), Proxies()
+    wires, proxies = Wires(roundtrips.sample), Proxies()
     collector = Collector(database(), [wires, proxies], retention, say=say, drop_newer=drop_newer)
     settings = Settings(reset_rate=options["reset_rate"], bypass_on_reset_rate=options["bypass_on_reset_rate"])
     told: list[Any] = []

@@ -33,6 +33,7 @@ GROUPS: dict[str, dict[str, Entry]] = {
     },
     "The box": {
         "cli": Entry("smartwire.cli.shell:cli", "The box's command line: look, configure, commit"),
+        "web": Entry("smartwire.cli.web:web", "The box's web pages: does it work, does it help"),
         "daemon": Entry("smartwire.cli.daemon:daemon", "Be smartwired: own the configuration, drive wires"),
     },
     "Looking": {

@@ -57,5 +57,7 @@ def login(user: str) -> Client:
     except client.LoginNeeded:
         if not sys.stdin.isatty():
             raise
+    if banner := client.greeting()["message"]:
+        click.echo(banner)
     name = user or click.prompt("login")
     return client.connect(name, click.prompt("password", hide_input=True), source, told)

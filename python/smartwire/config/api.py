@@ -4,7 +4,8 @@ A request is ``{"id": N, "do": NAME, "args": [...], "kw": {...}}``; ``do`` is ``
 :class:`smartwire.config.session.Session` that is in ``VERBS``. The answer is ``{"id": N, "ok": RESULT}`` or
 ``{"id": N, "error": SENTENCE, "exit_code": N, "kind": CLASS, "problems": [...]}``. ``{"tell": SENTENCE}`` may come at
 any time. Root is known by the socket, and so is a user of the machine who is a configured user; all others give user
-and password.
+and password. A face that serves people of other machines says ``by_password``, and the socket then vouches for nobody.
+``greeting`` is answered before a login: the box's name and the banner.
 """
 
 from __future__ import annotations
@@ -66,6 +67,8 @@ class Answerer:
         if do == "login":
             fit(self.login, args, kw)
             return self.login(*args, **kw)
+        if do == "greeting":
+            return self.greeting()
         if self.session is None:
             raise AccessDenied("Log in first.")
         if do == "close":
@@ -77,12 +80,20 @@ class Answerer:
         fit(method, args, kw)
         return method(*args, **kw)
 
-    def login(self, user: str = "", password: str = "", source: str = "") -> dict[str, Any]:
+    def greeting(self) -> dict[str, Any]:
+        """What whoever is to log in may know: the name of the box, and ``system login message``."""
+        config = self.engine.running.config.active()
+        banner = config.get(("system", "login", "message"))
+        return {"host_name": config.value(("system", "host-name")), "message": banner}
+
+    def login(
+        self, user: str = "", password: str = "", source: str = "", by_password: bool = False
+    ) -> dict[str, Any]:
         """Begins the session: as the user that the socket names, or by a password."""
         if self.session:
             raise UsageError("This connection is logged in already.")
         where = f"{source[:64] if source.isprintable() else ''} {self.source}".strip()
-        if self.peer is not None and user in ("", self.peer):
+        if not by_password and self.peer is not None and user in ("", self.peer):
             known = self.peer == ROOT or self.peer in self.engine.running.config.names(("system", "login", "user"))
             if known:
                 self.session = self.engine.session(self.peer, where)

@@ -24,8 +24,7 @@ WITHOUT_EFFECT: dict[str, str] = {
     "policies window-mode": "windows are full yet.",
     "subscribers identification by": "subscribers are told apart by their address yet, whatever is set here.",
     "subscribers hash-in-exports": "nothing that is exported names subscribers yet.",
-    "system login message": "no face shows it yet.",
-    "system management namespace": "the faces listen in the box's own namespace yet.",
+    "system management namespace": "only the web pages listen there yet.",
 }
 """What is accepted without effect, and the sentence that a check says about it. By the path's names, without keys."""
 

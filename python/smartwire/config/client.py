@@ -28,7 +28,7 @@ class LoginNeeded(Error):
 
 def connect(
     user: str = "", password: str = "", source: str = "", tell: Callable[[str], None] | None = None,
-    path: Path | None = None,
+    path: Path | None = None, by_password: bool = False,
 ) -> Client:  # fmt: skip
     """A session, logged in.
 
@@ -38,6 +38,7 @@ def connect(
         source: the face and its terminal, for logs.
         tell: called with sentences that everybody who is logged in should read, between calls.
         path: of smartwired's socket, where it is not the machine's.
+        by_password: whoever this process runs as, the password counts: for faces of people on other machines.
 
     Raises:
         NotThere: smartwired does not run.
@@ -45,11 +46,21 @@ def connect(
     """
     client = Client(path or ownership.directory() / "api.sock", tell)
     try:
-        client.identity = client.call("login", user, password, source)
+        client.identity = client.call("login", user, password, source, by_password)
     except Error as e:
         client.close()
         raise LoginNeeded(str(e)) from None
     return client
+
+
+def greeting(path: Path | None = None) -> dict[str, Any]:
+    """What the box says to whoever is to log in: host_name, and message, which may be None.
+
+    Raises:
+        NotThere: smartwired does not run.
+    """
+    with Client(path or ownership.directory() / "api.sock") as client:
+        return client.call("greeting")
 
 
 class Client:

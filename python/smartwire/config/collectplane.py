@@ -15,6 +15,7 @@ from smartwire.counters.history import database
 from smartwire.counters.sources import Proxies, Wires
 from smartwire.counters.store import Retention
 from smartwire.errors import Error
+from smartwire.wire import roundtrips
 
 HOUR, DAY = 3600, 86_400
 MONTH = 61 * DAY // 2
@@ -104,7 +105,7 @@ class CollectPlane:
 
     def begin(self, wanted: Retention) -> None:
         """Starts the collector's thread."""
-        wires, proxies = Wires(), Proxies()
+        wires, proxies = Wires(roundtrips.sample), Proxies()
         self.collector = Collector(database(), [wires, proxies], wanted, say=self.say)
         journal = Journal(journal_path())
         self.watcher = Watcher(

@@ -26,6 +26,7 @@ from typing import Annotated, Any, NamedTuple
 from smartwire.config import words
 from smartwire.config.schema import Option
 from smartwire.errors import UsageError
+from smartwire.wire import target
 
 WireName = Annotated[str, "WireName"]
 UserName = Annotated[str, "UserName"]
@@ -35,6 +36,7 @@ Port = Annotated[int, "Port"]
 Address = Annotated[str, "Address"]
 FileName = Annotated[str, "FileName"]
 Pattern = Annotated[str, "Pattern"]
+Target = Annotated[dict[str, Any] | None, "Target"]
 
 
 class Answer(NamedTuple):
@@ -81,6 +83,7 @@ KINDS: dict[Any, Kind] = {
     Address: Kind("<address>", _address, _nothing),
     FileName: Kind("<file>", str, _nothing),
     Pattern: Kind("<name>", str, _nothing),
+    Target: Kind("<subscriber-or-connection>", target.parse, _nothing),
     str: Kind("<text>", str, _nothing),
 }
 
@@ -185,7 +188,7 @@ class Command:
 
 
 COMMANDS: dict[tuple[str, ...], Command] = {}
-MODULES = ["smartwire.config.operations", "smartwire.config.reports", "smartwire.config.backup"]
+MODULES = [f"smartwire.config.{name}" for name in ("operations", "reports", "backup", "overview", "looks")]
 """Modules that register commands; others append their own before the first command is run."""
 
 

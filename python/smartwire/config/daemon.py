@@ -227,6 +227,7 @@ def serve() -> None:
     from smartwire.config.linkplane import LinkLossPlane, RelayPlane
     from smartwire.config.wireplane import WirePlane
     from smartwire.north.plane import NorthPlane
+    from smartwire.web.plane import WebPlane
 
     def say(sentence: str) -> None:
         print(f"{time.strftime('%Y-%m-%d %H:%M:%S')}  {sentence}", file=sys.stderr, flush=True)
@@ -244,13 +245,15 @@ def serve() -> None:
     with ownership.claim() as place:
         north = NorthPlane(say, state())
         collector = CollectPlane(say, north.sinks, lambda: rolled_back(engine))
-        planes = [WirePlane(state() / "logs"), RelayPlane(), LinkLossPlane(), collector, north]
+        web = WebPlane(state() / "web")
+        planes = [WirePlane(state() / "logs"), RelayPlane(), LinkLossPlane(), collector, north, web]
         engine = build(planes, state())
         try:
             asyncio.run(main())
         except OSError as e:
             raise Error(f"smartwired cannot go on ({e}); its wires do.") from None
         finally:
+            web.close()
             collector.close()
             north.close()
     say("smartwired has left; its wires go on")

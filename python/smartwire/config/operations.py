@@ -8,7 +8,18 @@ from pathlib import Path
 from typing import Any
 
 from smartwire.cli.output import table_lines
-from smartwire.config.commands import Address, Answer, FileName, Number, Port, Seconds, UserName, WireName, command
+from smartwire.config.commands import (
+    Address,
+    Answer,
+    FileName,
+    Number,
+    Port,
+    Seconds,
+    Target,
+    UserName,
+    WireName,
+    command,
+)  # fmt: skip
 from smartwire.config.policy import Flow, decide
 from smartwire.errors import Error
 from smartwire.proxy import registry as proxies
@@ -17,6 +28,7 @@ from smartwire.wire import control, registry
 HIDDEN = "(hidden)"
 PATIENCE_S = 2.0
 """How long a wire may think about a question that others do not wait for."""
+WHOLE = {"kind": "wire"}
 
 
 def table(head: tuple[str, ...], rows: list[tuple[Any, ...]]) -> str:
@@ -61,16 +73,17 @@ def show_wires(session: Any, *, wire: WireName = "") -> Answer:
 
 
 @command("show flows")
-def show_flows(session: Any, *, wire: WireName = "", limit: Number = 50) -> Answer:
+def show_flows(session: Any, *, wire: WireName = "", match: Target = None, limit: Number = 50) -> Answer:
     """Show the connections that are being optimized.
 
     wire: only those of this wire.
+    match: only those of a subscriber, or this connection.
     limit: at most this many of each wire.
     """
     hide = session.rights.hide_subscribers
     found = []
     for running in wires(wire or None):
-        for flow in control.ask(running.socket, "flows", target={"kind": "wire"}, limit=limit)["flows"]:
+        for flow in control.ask(running.socket, "flows", target=match or WHOLE, limit=limit)["flows"]:
             found.append(flow | {"wire": running.name} | ({"access_addr": HIDDEN} if hide else {}))
     rows = [
         (f["wire"], f"{f['access_addr']}:{f['access_port']}", f"{f['core_addr']}:{f['core_port']}", f["mode"])
@@ -220,7 +233,7 @@ def bypass(session: Any, wire: WireName, *, limit: Seconds = 60) -> Answer:
 
 
 def _order(do: str, wire: str, limit: int) -> Answer:
-    done = control.ask(registry.find(wire).socket, do, target={"kind": "wire"}, limit_s=float(limit))
+    done = control.ask(registry.find(wire).socket, do, target=WHOLE, limit_s=float(limit))
     return Answer(f"{done['handed_back']} connections handed back, {done['reset']} reset.\n", done)
 
 
@@ -230,7 +243,7 @@ def resume(session: Any, wire: WireName) -> Answer:
 
     wire: the wire.
     """
-    done = control.ask(registry.find(wire).socket, "resume", target={"kind": "wire"})
+    done = control.ask(registry.find(wire).socket, "resume", target=WHOLE)
     return Answer(f"{wire} optimizes new connections.\n", done)
 
 
@@ -239,11 +252,14 @@ HEADERS = 128
 
 
 @command("request wire capture", permission="operate")
-def capture(session: Any, wire: WireName, file: FileName, *, seconds: Seconds = 10, payload: bool = False) -> Answer:
+def capture(
+    session: Any, wire: WireName, file: FileName, *, match: Target = None, seconds: Seconds = 10, payload: bool = False
+) -> Answer:
     """Write both sides of connections to a pcapng file, headers only unless asked.
 
     wire: the wire.
     file: name of the file in the box's directory of captures.
+    match: only those of a subscriber, or this connection.
     seconds: how long to capture.
     payload: keep what the packets carry, not only their headers.
     """
@@ -251,7 +267,7 @@ def capture(session: Any, wire: WireName, file: FileName, *, seconds: Seconds = 
     directory.mkdir(mode=0o700, exist_ok=True)
     target = directory / Path(file).name
     done = control.ask(
-        registry.find(wire).socket, "capture", file=str(target), target={"kind": "wire"}, seconds=float(seconds),
+        registry.find(wire).socket, "capture", file=str(target), target=match or WHOLE, seconds=float(seconds),
         snap=1 << 18 if payload else HEADERS,
     )  # fmt: skip
     return Answer(f"{done['packets']} packets in {target}, {done['dropped']} missed.\n", done | {"file": str(target)})

@@ -17,6 +17,7 @@ from smartwire.alarms.catalogue import KINDS
 from smartwire.config import text
 from smartwire.config.commands import Answer, Number, Pattern, command
 from smartwire.config.operations import moment, table
+from smartwire.counters.buckets import Bucket
 from smartwire.counters.history import History
 from smartwire.wire import registry
 from smartwire.wire.stats import StatsPage
@@ -30,11 +31,12 @@ def show_alarms(session: Any, *, history: bool = False, limit: Number = 50) -> A
     limit: rows of the history at most.
     """
     if history:
-        past = journal.Journal(journal.journal_path()).history(limit)
+        kept = journal.Journal(journal.journal_path())
+        past = kept.history(limit) if kept.path.exists() else []
         rows = [(a.number, a.severity, a.name, a.object, moment(a.raised), _ended(a)) for a in past]
         head = ("Number", "Severity", "Alarm", "Object", "Raised", "Cleared")
         return Answer(table(head, rows) if rows else "No alarms.\n", [asdict(a) for a in past])
-    found = journal.active().alarms
+    found = journal.Journal(journal.journal_path()).noted(journal.active().alarms)
     lines = []
     for a in found:
         noted = f", acknowledged by {a.acknowledged_by}" if a.acknowledged else ""
@@ -97,11 +99,17 @@ def show_counter_history(session: Any, series: Pattern, *, hours: Number = 1) ->
         rows: list[tuple[Any, ...]] = []
         for each in history.series(series)[:20]:
             step, buckets = history.over(each, until - hours * 3600, until)
-            data.append({"path": each.path, "step_s": step, "buckets": [asdict(b) for b in buckets]})
+            data.append({"path": each.path, "step_s": step, "buckets": [_document(b) for b in buckets]})
             rows += [(moment(b.start), each.path, *_bucket(b)) for b in buckets[-60:]]
     finally:
         history.close()
     return Answer(table(("Time", "Series", "Mean", "Least", "Most"), rows) if rows else "No such series.\n", data)
+
+
+def _document(bucket: Bucket) -> dict[str, Any]:
+    """A bucket for a program; None where nothing is known."""
+    known = {"mean": bucket.mean, "min": bucket.min, "max": bucket.max} if bucket.n else {}
+    return {"start": bucket.start, "mean": None, "min": None, "max": None, **known}
 
 
 def _bucket(bucket: Any) -> tuple[str, str, str]:

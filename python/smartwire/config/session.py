@@ -78,6 +78,11 @@ class Session:
             Ended: the session is over.
             AccessDenied: the user is no more.
         """
+        self.need_alive()
+        self.touched = self.engine.clock.monotonic()
+
+    def need_alive(self) -> None:
+        """As :meth:`touch`, but nobody did anything."""
         self.end_if_idle()
         if self.ended:
             raise Ended(self.ended)
@@ -86,7 +91,6 @@ class Session:
         except AccessDenied as e:
             self.close(str(e))
             raise
-        self.touched = self.engine.clock.monotonic()
 
     def end_if_idle(self) -> None:
         """Ends the session if nothing was done for longer than ``system login idle-timeout``."""
@@ -411,11 +415,19 @@ class Session:
 
     # ---- commands --------------------------------------------------------------------------------------------------
 
-    def run(self, line: str) -> dict[str, Any]:
-        """An operational command (:mod:`smartwire.config.commands`): {"text": as shown, "data": as JSON}."""
+    def run(self, line: str, by_itself: bool = False) -> dict[str, Any]:
+        """An operational command (:mod:`smartwire.config.commands`): {"text": as shown, "data": as JSON}.
+
+        Args:
+            line: as typed.
+            by_itself: a face redraws what it shows, and nobody typed anything: the session goes on growing idle.
+        """
         from smartwire.config import commands
 
-        self.touch()
+        if by_itself:
+            self.need_alive()
+        else:
+            self.touch()
         return commands.run(self, line)
 
     def options(self, verb: str, tokens: list[str]) -> list[Option]:

@@ -127,6 +127,13 @@ METRICS: dict[str, Metric] = {
     "stalls": counter("times", "Times that the machine did not run the heartbeat when it was due"),
 }
 
+SAMPLED: dict[str, Metric] = {
+    # By the collector: wire/roundtrips.py.
+    "rtt_access_us": gauge("us", "Median round trip over the access side"),
+    "rtt_core_us": gauge("us", "Median round trip over the core side"),
+    "queue_us": gauge("us", "Median of how much longer the access side's round trip is than at its recent best"),
+}
+
 PROXY: dict[str, Metric] = {
     # Of a proxy: bpf/proxy.h, and its supervisor.
     "proxy_proxied": counter("connections", "Connections that went to the proxy"),
@@ -163,6 +170,7 @@ def about(metric: str) -> Metric:
     return (
         METRICS.get(metric)
         or PROXY.get(metric)
+        or SAMPLED.get(metric)
         or counter("", f"{metric.replace('_', ' ').capitalize()} (of a newer data plane)")
     )
 

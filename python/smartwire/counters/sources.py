@@ -62,9 +62,14 @@ class WireView:
 
 
 class Wires:
-    """The wires of this machine; pages stay mapped between two looks, and `views` is what the last one saw."""
+    """The wires of this machine; pages stay mapped between two looks, and `views` is what the last one saw.
 
-    def __init__(self) -> None:
+    Args:
+        sample: what else is recorded of a wire with so many connections.
+    """
+
+    def __init__(self, sample: Callable[[registry.Running, int], dict[str, int]] = lambda wire, flows: {}) -> None:
+        self.sample = sample
         self.pages: dict[tuple[str, str], StatsPage] = {}
         self.paths: dict[tuple[str, tuple[str, ...]], list[str]] = {}
         self.views: list[WireView] = []
@@ -80,6 +85,8 @@ class Wires:
                 page = seen[key] = self.pages.get(key) or StatsPage(wire.stats)
                 sample = page.read()
                 age, values = sample.age_s, sample.values
+                if age <= STALE_S:
+                    values = values | self.sample(wire, values.get("flows", 0))
             found.append(WireView(wire.name, wire.info, epoch, age, values))
         self.pages = seen
         return found

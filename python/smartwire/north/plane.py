@@ -102,14 +102,19 @@ def snmpd_conf(setup: Setup, hosts: tuple[str, ...], port: int, allowed: tuple[s
     return "\n".join(lines) + "\n" + snmp.snmpd_lines(f"{sys.executable} -m smartwire export snmp")
 
 
-def addresses(interface: str) -> tuple[str, ...]:
+def addresses(interface: str, namespace: str | None = None) -> tuple[str, ...]:
     """The addresses of an interface that others can reach, IPv4 first.
 
+    Args:
+        interface: its name.
+        namespace: the network namespace that it is in; None for the box's own.
+
     Raises:
-        Error: there is none, or no such interface.
+        Error: there is none, or no such interface or namespace.
     """
+    inside = ["-netns", namespace] if namespace else []
     done = subprocess.run(
-        ["ip", "-json", "address", "show", "dev", interface], capture_output=True, text=True, check=False
+        ["ip", *inside, "-json", "address", "show", "dev", interface], capture_output=True, text=True, check=False
     )
     found = json.loads(done.stdout) if done.returncode == 0 and done.stdout.strip() else []
     known = [a for link in found for a in link.get("addr_info", []) if a.get("scope") in ("global", "host")]
