@@ -235,6 +235,7 @@ def document(demo: Demo) -> dict:
         ("smartwire demo", "A stationary LTE link"),
         ("smartwire demo --link lte-driving --report car.html", "A car, and where to put the report"),
         ("smartwire demo --link 20mbit --json", "A constant 20 Mbit/s; figures for a program"),
+        ("smartwire demo --appliance", "The whole box in a browser over live traffic, until Ctrl-C"),
     ],
     exits={1: "it could not run, or a byte was wrong, or the wire held too little of the traffic to prove anything"},
     see=["lab", "run"],
@@ -244,8 +245,10 @@ def document(demo: Demo) -> dict:
 @click.option("--report", type=click.Path(dir_okay=False, path_type=Path), default="smartwire-demo.html",
               show_default=True, help="Where to write the HTML report.")
 @click.option("--seed", default=1, show_default=True, help="Another instance of the same kind of link.")
+@click.option("--appliance", is_flag=True, help="Instead: the whole box with its web pages, until Ctrl-C.")
+@click.option("--port", type=click.IntRange(1, 65535), default=8443, show_default=True, help="Of the web pages.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of a table.")
-def demo(link_text: str, report: Path, seed: int, as_json: bool) -> int:
+def demo(link_text: str, report: Path, seed: int, appliance: bool, port: int, as_json: bool) -> int:
     """See real downloads over an emulated radio link, with and without.
 
     Builds a phone, a radio, a wire, an internet and a server in network namespaces, with the kernel's own TCP at both
@@ -253,9 +256,18 @@ def demo(link_text: str, report: Path, seed: int, as_json: bool) -> int:
     middle, over IPv4 and IPv6. Takes less than two minutes. Every byte is checked.
 
     At the end it prints a table and writes a report, one HTML file.
+
+    With --appliance it runs smartwired with a configured wire in that lab, keeps phones busy, and prints where its web
+    pages are and a password made for this run.
     """
     from smartwire.lab.demo_report import html
 
+    if appliance:
+        from smartwire.lab import appliance as box
+
+        sweep()
+        box.show(link(link_text, seed), port, as_json)
+        return 0
     if not report.absolute().parent.is_dir():
         raise Error(f"The report cannot be written: there is no directory {report.absolute().parent}.")
     radio = link(link_text, seed)
