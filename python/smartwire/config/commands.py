@@ -188,7 +188,7 @@ class Command:
 
 
 COMMANDS: dict[tuple[str, ...], Command] = {}
-MODULES = [f"smartwire.config.{name}" for name in ("operations", "reports", "backup", "overview", "looks")]
+MODULES = [f"smartwire.config.{name}" for name in ("operations", "reports", "backup", "overview", "looks", "software")]
 """Modules that register commands; others append their own before the first command is run."""
 
 
@@ -286,7 +286,8 @@ GROUPS = {
     ("request", "alarm"): "Take note of an alarm",
     ("request", "support"): "Write an archive for support",
     ("request", "wire"): "Drain, bypass, resume or capture a wire",
-    ("request", "system"): "Rescue configuration, backup and restore",
+    ("request", "system"): "Rescue configuration, backup and restore, software",
+    ("request", "system", "software"): "Upgrade without a reset, and go back",
     ("clear",): "Clear something",
     ("test",): "Ask what would become of a connection",
 }

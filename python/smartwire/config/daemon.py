@@ -34,6 +34,7 @@ SHORT = 1 << 16
 """Bytes of a request of somebody who is not logged in."""
 SELDOM = 15
 """Looks that are left out at most between two tries at the same trouble."""
+ANSWERED_S = 0.5
 CONNECTIONS = 64
 """Sessions at a time; the next one is refused with a sentence."""
 
@@ -61,6 +62,8 @@ class Daemon:
         self.said: list[str] = []
         self.changed = asyncio.Event()
         """A link has changed: what is, is to be looked at now."""
+        self.anew = False
+        """Whether smartwired is to start again once it has left."""
         self.again = self.rest = 0
         """Looks that are left out after one that changed nothing, and those of them to come."""
 
@@ -70,6 +73,7 @@ class Daemon:
         loop.set_default_executor(self.threads)
         self.engine.log = self.say
         self.engine.tell = lambda sentence: loop.call_soon_threadsafe(self.tell, sentence)
+        self.engine.begin_anew = lambda: loop.call_soon_threadsafe(self.begin_anew, loop, stop)
         with contextlib.suppress(FileNotFoundError):
             self.path.unlink()
         await asyncio.to_thread(self.engine.start)
@@ -92,6 +96,11 @@ class Daemon:
             writer.close()
         await asyncio.gather(*self.served, return_exceptions=True)
         self.path.unlink(missing_ok=True)
+
+    def begin_anew(self, loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
+        """Leaves, to start again; whoever asked for it has the answer by then."""
+        self.anew = True
+        loop.call_later(ANSWERED_S, stop.set)
 
     def watch_links(self, loop: asyncio.AbstractEventLoop) -> socket.socket | None:
         """Looks at once when a link changes; None where the kernel does not tell."""
@@ -223,6 +232,7 @@ def rolled_back(engine: Engine) -> str | None:
 
 def serve() -> None:
     """Is smartwired until SIGTERM or SIGINT."""
+    from smartwire.config import software
     from smartwire.config.collectplane import CollectPlane
     from smartwire.config.linkplane import LinkLossPlane, RelayPlane
     from smartwire.config.wireplane import WirePlane
@@ -240,8 +250,12 @@ def serve() -> None:
         stop = asyncio.Event()
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
-        await Daemon(engine, place / "api.sock", log).run(stop)
+        daemon = Daemon(engine, place / "api.sock", log)
+        await daemon.run(stop)
+        anew.append(daemon.anew)
 
+    software.enter()
+    anew: list[bool] = []
     with ownership.claim() as place:
         north = NorthPlane(say, state())
         collector = CollectPlane(say, north.sinks, lambda: rolled_back(engine))
@@ -257,6 +271,8 @@ def serve() -> None:
             collector.close()
             north.close()
     say("smartwired has left; its wires go on")
+    if any(anew):
+        os.execve(sys.executable, [sys.executable, "-m", "smartwire", "daemon"], software.environment())
 
 
 def main() -> None:

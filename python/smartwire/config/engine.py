@@ -116,6 +116,8 @@ class Engine:
         self.confirm_at: float | None = None
         """Monotonic seconds at which an unconfirmed commit is undone."""
         self.next_number = 1
+        self.begin_anew: Callable[[], None] = lambda: None
+        """Ends smartwired's process and starts it again, soon."""
 
     # ---- starting ------------------------------------------------------------------------------------------------
 
