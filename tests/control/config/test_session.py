@@ -249,7 +249,7 @@ def test_commands_may_be_shortened_and_say_what_they_expect(staffed):
     assert "alice" not in session.run("sh sys u")["text"]
     assert session.run("test policy 10.0.0.1 192.0.2.1 443")["data"]["engine"] == "wire"
     for line, sentence in [
-        ("show sys", "The command is not complete; after show sys comes one of: audit, commit, rollback, users."),
+        ("show sys", "after show sys comes one of: audit, commit, rollback, software, users."),
         ("shw", "There is no command shw: shw is none of clear, request, show, test."),
         ("show system rollback x", "'x' is not in 0..1000000."),
         ("test policy 10.0.0.1", "server is missing: test policy <address> <address> <port>"),
