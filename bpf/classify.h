@@ -3,7 +3,7 @@
  *   TCP, whole or in fragments
  *   ICMP and ICMPv6 errors (they may quote TCP)
  *   what may carry these: MPLS and PPPoE sessions with IP in them, GTP-U, IP in IP
- *   UDP of shaped subscribers
+ *   UDP of shaped subscribers; all UDP where policies say who is shaped
  *
  * All else is wire. VLAN tags are looked through. The other encapsulations are claimed without a look inside: whose
  * packets they carry can't be counted here, so the engine sees them all. What is malformed is wire, too.
@@ -209,6 +209,9 @@ static __always_inline int sw_is_shaped(const volatile struct sw_wire *w, const 
 
 	if (!w->shaped)
 		return 0;
+	/* The engine's policies say who. */
+	if (w->shaped == SW_ALL_SHAPED)
+		return 1;
 	/* Either end: the socket filter doesn't know on which side it is. */
 	slot = sw_subscriber(w, p, p->dst);
 	if (slot && *slot & SW_SHAPED)

@@ -17,6 +17,7 @@
 #define SW_SLOTS 8      /* entries per bucket of the custody book */
 #define SW_MAX_PORTS 32 /* ports of one wire: pair k is ports 2k (access) and 2k + 1 (core) */
 #define SW_SHAPED (1u << 31)
+#define SW_ALL_SHAPED (~0u)
 #define SW_STEP 4000000 /* ns that a gap between two frames counts at most towards the engine's silence */
 #define SW_PATIENCE 10  /* timeouts of silence after which an engine is dead, not late */
 #define SW_LEFT 0x53570001u /* mark of a frame that the socket filter left to a proxy, which then did not want it */
@@ -46,7 +47,7 @@ struct sw_wire {
 	__u32 max_frame;  /* 0: no limit */
 	__u32 prefix_v6;
 	__u32 subscribers; /* registered in sw_subscribers */
-	__u32 shaped;      /* of these, shaped */
+	__u32 shaped;      /* of these, shaped; or SW_ALL_SHAPED */
 	__u32 mode;        /* enum sw_mode */
 	__u64 heard_beat; /* the beat since which the next two are counted */
 	__u64 heard_ns;   /* when the latest frame came */

@@ -1,6 +1,6 @@
 //! The engine: what a driver calls.
 
-use smartwire_packet::{csum, icmp};
+use smartwire_packet::{csum, icmp, proto};
 
 use crate::admit::{Agreed, Handshakes, HsSegment, Step};
 use crate::api::{Command, Event, EventKind, FlowKey, Io, Now, Rx, Side, SubscriberKey, Target};
@@ -27,7 +27,10 @@ use crate::wheel::Wheel;
 mod admission;
 mod lifecycle;
 mod orders;
+mod shaping;
 mod sweep;
+
+use shaping::Fared;
 
 /// Frames that are parsed and looked up together before the first of them is run.
 const BATCH: usize = 64;
@@ -226,7 +229,7 @@ impl Engine {
 
     /// True when no flow is optimized any more: the process may leave.
     pub fn drained(&self) -> bool {
-        self.records.is_empty()
+        self.records.is_empty() && self.sh.subs.datagrams() == 0
     }
 
     // ---- a batch, stage by stage ---------------------------------------------------------------------------------
@@ -287,7 +290,16 @@ impl Engine {
             What::Fragment => self.fragment(now, parsed, io),
             What::Icmp => self.icmp(now, parsed, io),
             What::Malformed => self.sh.stats.malformed += 1,
-            What::Other => self.sh.stats.not_tcp += 1,
+            What::Other => {
+                self.sh.stats.not_tcp += 1;
+                if self.sh.policies.table().shapes() && parsed.layers.proto == proto::UDP {
+                    match self.datagram(now, parsed, io) {
+                        Fared::Passes => {}
+                        Fared::Held => return true,
+                        Fared::Dropped => return false,
+                    }
+                }
+            }
         }
         self.forward(parsed, io);
         false
@@ -400,7 +412,8 @@ impl Engine {
         stats.subscribers = u64::from(self.sh.subs.len());
         stats.half_open_evicted = self.handshakes.evicted();
         let (pool, ooo) = (&self.sh.pool, &self.sh.ooo);
-        stats.segments = u64::from(pool.capacity() - pool.free()) + u64::from(ooo.capacity() - ooo.free());
+        stats.segments = u64::from(pool.capacity() - pool.free()) + u64::from(ooo.capacity() - ooo.free())
+            + u64::from(self.sh.subs.datagrams());
     }
 }
 

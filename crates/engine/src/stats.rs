@@ -101,6 +101,10 @@ counters! {
     resegmented,
     /// ICMP errors that quoted a flow of ours.
     icmp,
+    /// Datagrams that waited for their subscriber's rate.
+    datagrams_waited,
+    /// Datagrams dropped because what waited for that rate filled its queue.
+    datagrams_dropped,
     /// Events dropped because nobody read them.
     events_lost,
     /// Times the copper wire opened behind the engine's back.

@@ -40,6 +40,11 @@ impl Foreign {
         }
     }
 
+    /// All UDP comes to the engine, or none but that of tunnels.
+    pub(crate) fn shape(&self, all: bool) {
+        self.steer.shape_all(all);
+    }
+
     /// When there is something to read next.
     pub(crate) fn next(&self) -> Option<Now> {
         (!self.counted.is_empty()).then_some(self.read_at)

@@ -182,6 +182,7 @@ impl Seat {
             }
             Ask::Policies(text, mut policies, reply) => {
                 self.watch.call(&mut self.engine, now, Call::Policies(&text, &mut policies), io);
+                self.foreign.shape(self.engine.policies().table().shapes());
                 // Whoever asked frees the old one.
                 let _ = reply.try_send(policies);
             }

@@ -16,12 +16,6 @@ from smartwire.config.tree import Config, Values, leaves
 BUILT_IN_CLASSES = ("super-user", "operator", "read-only")
 
 WITHOUT_EFFECT: dict[str, str] = {
-    "policies rate-limit": "rates are not limited yet.",
-    "policies burst": "rates are not limited yet.",
-    "policies budget-target": "budgets have one target for all connections yet.",
-    "policies pacing": "all that is sent is paced yet.",
-    "policies mss-clamp": "segment sizes are not clamped yet.",
-    "policies window-mode": "windows are full yet.",
     "subscribers identification by": "subscribers are told apart by their address yet, whatever is set here.",
     "subscribers hash-in-exports": "nothing that is exported names subscribers yet.",
     "system management namespace": "only the web pages listen there yet.",

@@ -78,6 +78,8 @@ METRICS: dict[str, Metric] = {
     "challenges": counter("segments", "Challenge ACKs sent"),
     "resegmented": counter("segments", "Segments cut because the path's MTU shrank"),
     "icmp": counter("errors", "ICMP errors that quoted an optimized connection"),
+    "datagrams_waited": counter("packets", "Datagrams that waited for their subscriber's rate"),
+    "datagrams_dropped": counter("packets", "Datagrams dropped because what waited for their rate filled its queue"),
     "events_lost": counter("events", "Events dropped because nobody read them"),
     "wire_opened": counter("times", "Times that the copper wire opened behind the engine's back"),
     "flows": gauge("connections", "Connections resident"),

@@ -11,6 +11,8 @@ import time
 
 import pytest
 from scratchbox import Box
+from smartwire import _native
+from smartwire.config.rulings import ruling
 
 PREFIXES = 131_072
 
@@ -68,6 +70,10 @@ def test_a_large_configuration_is_loaded_compared_checked_and_committed(box, cap
 
     timed("load", lambda: session.load("set", "set prefix-lists cdn file cdn.txt\n" + policies(2000)))
     timed("commit", session.commit)
+    document = timed("a wire's document", lambda: ruling(box.plane.setup, "north").text)
+    asked = [(ipaddress.ip_address("192.0.2.1"), ipaddress.ip_address("10.3.9.1"), 760, 0)]
+    decided = timed("its compilation", lambda: _native.policies_of(document, asked))
+    assert decided == ["p759"]
     session.set("policies p1000 rate-limit 30m")
     compared = timed("compare of one line", session.compare)
     timed("check of one line", session.check)

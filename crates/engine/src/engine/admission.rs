@@ -2,7 +2,7 @@
 
 use smartwire_packet::build::Template;
 use smartwire_packet::outer_vlan;
-use smartwire_packet::tcp::Flags;
+use smartwire_packet::tcp::{Flags, Kinds, TcpMut};
 
 use super::*;
 use crate::api::Csum;
@@ -21,6 +21,8 @@ impl Engine {
     /// A segment of no optimized flow: forwarded untouched, but for the one that makes a flow of it. True if it is held.
     pub(super) fn admit<I: Io>(&mut self, now: Now, parsed: &Parsed, s: &Segment, io: &mut I) -> bool {
         let syn = s.flags.contains(Flags::SYN);
+        let clamped = syn.then(|| self.clamp(parsed, s, io)).flatten();
+        let s = clamped.as_ref().unwrap_or(s);
         if syn {
             self.sh.stats.syns += 1;
             if !s.flags.contains(Flags::ACK) {
@@ -49,6 +51,31 @@ impl Engine {
         }
         self.forward(parsed, io);
         false
+    }
+
+    /// Makes a handshake announce no larger segments than its policy allows: the one change that a SYN may suffer, and
+    /// none if nothing has to change. The segment as it is then.
+    fn clamp<I: Io>(&self, parsed: &Parsed, s: &Segment, io: &mut I) -> Option<Segment> {
+        let table = self.sh.policies.table();
+        if !table.clamps() || self.sh.cfg.observe {
+            return None;
+        }
+        let policy = table.get(self.policy_of(parsed, io))?;
+        let most = policy.mss[s.side as usize].filter(|most| s.options.mss.is_some_and(|mss| mss > *most))?;
+        // TCP-AO signs the options (RFC 5925 section 5.1), TCP-MD5 does not, but who signs wants to be left alone.
+        let signed = s.options.kinds.0 & (Kinds::MD5.0 | Kinds::AO.0) != 0;
+        let who = parsed::subscriber(&parsed.key, self.sh.cfg.subscriber_v6_prefix);
+        if policy.service != Service::Wire || signed || self.is_bypassed(&parsed.key, &who) {
+            return None;
+        }
+        let range = usize::from(s.off)..usize::from(s.off) + usize::from(s.frame_len);
+        let mut tcp = TcpMut::new(io.bytes_mut(s.frame)?.get_mut(range)?, &s.layers)?;
+        if !tcp.set_mss(most) {
+            return None;
+        }
+        let mut clamped = *s;
+        clamped.options.mss = Some(most);
+        Some(clamped)
     }
 
     /// What the segment means for a handshake.
@@ -156,6 +183,8 @@ impl Engine {
             self.sh.paths.give(towards_core.0);
             return Err(RefuseReason::TableFull);
         };
+        let of = self.sh.policies.table().get(policy);
+        self.sh.subs.treat(sub, of.and_then(|of| of.target_ns), of.is_none_or(|of| of.pacing));
         let ts = if agreed.ts { TS_BYTES } else { 0 };
         let mut flags = 0;
         for (on, bit) in [

@@ -18,6 +18,9 @@ impl Engine {
         }
         let handle = self.actives.thaw(id, rec, now)?;
         rec.active = handle;
+        if self.sh.policies.table().shapes() {
+            self.shape(now, id, handle);
+        }
         Some(handle)
     }
 
@@ -82,8 +85,15 @@ impl Engine {
         self.actives.free(handle);
     }
 
-    /// Serves the flows of a subscriber in turn, as far as its budget goes. The caller sets the timer of `own`.
+    /// Serves the flows of a subscriber, and comes back when more may leave. The caller sets the timer of `own`.
     pub(super) fn pump_subscriber<I: Io>(&mut self, now: Now, sub: u32, own: u32, io: &mut I) {
+        let shaped = self.sh.subs.is_shaped(sub);
+        let at = if shaped { self.pump_shaped(now, sub, own, io) } else { self.pump(now, sub, own, io) };
+        at.into_iter().for_each(|at| self.pace_wheel.arm(now, sub, at));
+    }
+
+    /// Serves the flows of a subscriber in turn, as far as its budget goes; when to go on.
+    pub(super) fn pump<I: Io>(&mut self, now: Now, sub: u32, own: u32, io: &mut I) -> Option<Now> {
         for _ in 0..TURNS {
             match self.sh.subs.next(now, sub) {
                 Next::Send { flow, bytes } => {
@@ -97,14 +107,11 @@ impl Engine {
                         self.retry(now, flow);
                     }
                 }
-                Next::At(at) => {
-                    self.pace_wheel.arm(now, sub, at);
-                    return;
-                }
-                Next::Blocked | Next::Idle => return,
+                Next::At(at) => return Some(at),
+                Next::Blocked | Next::Idle => return None,
             }
         }
-        self.pace_wheel.arm(now, sub, now.after_ns(1));
+        Some(now.after_ns(1))
     }
 
     fn retry(&mut self, now: Now, handle: u32) {

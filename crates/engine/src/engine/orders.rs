@@ -16,6 +16,7 @@ impl Engine {
     pub fn set_policies<I: Io>(&mut self, now: Now, policies: &mut Policies, io: &mut I) {
         policies.go_on_from(&self.sh.policies);
         std::mem::swap(&mut self.sh.policies, policies);
+        self.sh.subs.begin_table();
         if !self.records.is_empty() {
             self.begin_sweep(now, Work::Policies, io);
         }

@@ -77,17 +77,23 @@ impl Engine {
                     self.drain_one(now, id, *deadline, io);
                 }
             }
-            Work::Policies => self.decide_again(id),
+            Work::Policies => self.decide_again(now, id),
             Work::Opened { late: true } if rec.has(flag::MARKED) => {}
             Work::Opened { .. } => self.let_go(now, id, io),
         }
     }
 
     /// The policy of a flow by the table in force. What serves it was decided when it began.
-    fn decide_again(&mut self, id: u32) {
+    fn decide_again(&mut self, now: Now, id: u32) {
         let rec = &mut self.records[id];
         let vlan = self.sh.paths.get(rec.path[0]).outer_vlan();
         rec.policy = self.sh.policies.table().resolve(&Question::of(&rec.key, vlan)).unwrap_or(NO_POLICY);
+        let of = self.sh.policies.table().get(rec.policy);
+        self.sh.subs.treat(rec.sub, of.and_then(|of| of.target_ns), of.is_none_or(|of| of.pacing));
+        match rec.active {
+            NONE => {}
+            handle => self.shape(now, id, handle),
+        }
     }
 
     /// The copper wire forwarded packets of this flow behind the engine's back.

@@ -35,7 +35,7 @@ pub(crate) mod timers;
 use crate::api::{Event, EventKind, FrameId, Io, Now, Port};
 use crate::config::Config;
 use crate::events::Events;
-use crate::policy::Policies;
+use crate::policy::{Policies, Window};
 use crate::reason::StopReason;
 use crate::recv::{OooPool, Onward};
 use crate::send::SegPool;
@@ -225,8 +225,13 @@ impl Flow<'_> {
             // No ACK ahead above the fair share, no growth of the window.
             _ => (0, custody),
         };
-        let mut onward = Onward { una: tx.una(), right: tx.right(), room, custody };
-        if self.act.no_book {
+        let passive = sh.policies.table().get(self.rec.policy).is_some_and(|policy| policy.window == Window::Passive);
+        let mut onward = Onward { una: tx.una(), right: tx.right(), room, custody, passive };
+        if let Some(most) = sh.subs.custody(self.handle, self.act.tx[0].srtt()).filter(|_| s == 1) {
+            // At a rate of its own it needs no more, and what lies here delays what its sender sends next.
+            onward.custody = onward.custody.min(most);
+        }
+        if self.act.no_book || passive {
             onward.custody = 0;
         }
         if rx.is_draining() && tx.backlog() > 0 {

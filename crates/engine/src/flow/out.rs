@@ -18,6 +18,9 @@ use crate::subscriber::pace::Pace;
 /// When to try again where a frame could not leave (out of buffers, or still read by an earlier transmission), ns.
 pub(crate) const RETRY_NS: u64 = 1_000_000;
 
+/// What a rate is charged for the headers of a packet that is not sent in its own frame, bytes.
+const HEADERS: u32 = 66;
+
 /// A flow of which nothing was acknowledged for so long no longer counts against its subscriber's budget, ns.
 const DEAD_NS: u64 = 10_000_000_000;
 
@@ -123,6 +126,10 @@ impl Flow<'_> {
             return false;
         }
         self.act.tx[s].sent(&mut cx.sh.pool, cx.now, xmit, stamp);
+        if s == 1 {
+            let frame = xmit.seg.map_or(HEADERS, |seg| if seg.whole { u32::from(seg.frame_len) } else { HEADERS + u32::from(seg.len) });
+            cx.sh.subs.on_wire(cx.now, self.handle, frame);
+        }
         let stats = &mut cx.sh.stats;
         let len = u64::from(xmit.seg.map_or(0, |seg| seg.len));
         match xmit.kind {
@@ -248,7 +255,8 @@ impl Flow<'_> {
         self.act.pace_at = None;
         while let Some(xmit) = self.act.tx[0].next(&cx.sh.pool, cx.now, u32::MAX) {
             let pace = self.core_pace(cx.sh.cfg.burst_bytes_per_ms);
-            if let Err(at) = self.act.pacer.allowance(cx.now, pace) {
+            let paced = cx.sh.policies.table().get(self.rec.policy).is_none_or(|policy| policy.pacing);
+            if let (true, Err(at)) = (paced, self.act.pacer.allowance(cx.now, pace)) {
                 self.act.pace_at = Some(Now(at.0.max(cx.now.0 + 1)));
                 return;
             }

@@ -40,7 +40,7 @@ impl Receiver {
         // withheld, and what was promised needs no memory.
         let all = onward.una >= self.rcv_nxt && ack == self.rcv_nxt;
         let least = if all { self.told_right + unit } else { 0 };
-        if self.draining.is_some() {
+        if self.draining.is_some() || onward.passive {
             // What Y itself promises; X was told more before, perhaps, and that stays.
             return (onward.right, onward.right.max(self.told_right).max(least));
         }

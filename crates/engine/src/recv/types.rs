@@ -140,12 +140,15 @@ pub enum Rst {
 pub struct Onward {
     /// Y's cumulative ACK ([`Sender::una`](crate::send::Sender::una)).
     pub una: Off,
-    /// Right edge of Y's own window ([`Sender::right`](crate::send::Sender::right)); only looked at while draining.
+    /// Right edge of Y's own window ([`Sender::right`](crate::send::Sender::right)); only looked at while draining
+    /// and in passive mode.
     pub right: Off,
     /// Bytes that can still be stored for this stream, beyond what is stored already.
     pub room: u32,
     /// The most custody to take: told_ack never passes `una + custody`.
     pub custody: u32,
+    /// X is shown Y's window, whatever could be stored.
+    pub passive: bool,
 }
 
 /// The fields of a segment to X that the receiver decides: put them on every segment to X.

@@ -99,6 +99,8 @@ pub struct Setting {
     pub target_ns: u64,
     /// Bytes that may leave in a millisecond at any rate.
     pub burst_per_ms: u32,
+    /// What leaves is paced.
+    pub paced: bool,
 }
 
 /// Bytes that `rate` bytes per second make in `ns`, to the microsecond: 64 bits hold 100 Gbit/s over 1000 s.
@@ -353,6 +355,9 @@ impl Control {
         if room == 0 {
             return Err(None);
         }
+        if !set.paced {
+            return Ok(room.min(1 << 30) as u32);
+        }
         let near = self.mode == Mode::Start && self.meter.least() < NEAR_NS;
         let rate = if near { self.rate.max(self.peak[0]).max(self.peak[1]) } else { self.rate };
         let wish = match self.mode {
@@ -388,7 +393,7 @@ mod tests {
     /// something to send, in segments of 1448. Bytes delivered in the last second, and the mean
     /// delay of the queue over the last ten, ms.
     fn run(target_ns: u64, rate: u64, rtt_ms: u64, seconds: u64) -> (u64, u64) {
-        let set = Setting { target_ns, burst_per_ms: 20_000 };
+        let set = Setting { target_ns, burst_per_ms: 20_000, paced: true };
         let mut control = Control::new(Now(0));
         let mut flight: std::collections::VecDeque<(u64, u64)> = Default::default();
         let (mut free_at, mut last, mut queues, mut samples, mut window) = (0, 0, 0, 0, 14_480);
@@ -434,7 +439,7 @@ mod tests {
 
     #[test]
     fn a_pause_of_our_own_thread_does_not_slow_down_a_near_link() {
-        let set = Setting { target_ns: 50 * MS, burst_per_ms: 20_000 };
+        let set = Setting { target_ns: 50 * MS, burst_per_ms: 20_000, paced: true };
         let mut control = Control::new(Now(0));
         let mut now = 0;
         // What leaves reaches the phone 100 us later; it takes 100 bytes per microsecond.
@@ -466,7 +471,7 @@ mod tests {
 
     #[test]
     fn a_control_without_samples_lets_the_flows_own_windows_govern() {
-        let set = Setting { target_ns: 50 * MS, burst_per_ms: 20_000 };
+        let set = Setting { target_ns: 50 * MS, burst_per_ms: 20_000, paced: true };
         let mut control = Control::new(Now(0));
         assert_eq!((control.mode, control.budget), (Mode::Start, u64::MAX));
         assert!(control.allowance(Now(MS), &set).is_ok());

@@ -23,6 +23,8 @@ pub(crate) mod pace;
 mod probe;
 mod rate;
 mod share;
+mod shaper;
+mod shaping;
 
 use crate::api::{Now, SubscriberKey};
 use crate::config::Config;
@@ -31,6 +33,9 @@ use crate::table::{Hasher, Table};
 use control::{Control, Setting};
 use drr::{Flows, Lists};
 pub use oneway::{OneWay, Split};
+pub(crate) use shaper::Datagram;
+use shaper::Shapers;
+pub(crate) use shaping::Served;
 
 /// Controllers looked at for being idle whenever one is needed.
 const SWEEP: u32 = 8;
@@ -111,6 +116,11 @@ struct Record {
     resumed: u32,
     /// Used since the clock hand came by last.
     used: bool,
+    /// The first of its shapers, `u32::MAX` without.
+    shaper: u32,
+    /// Queueing delay that its budget aims for, us; 0: the wire's.
+    target_us: u32,
+    unpaced: bool,
 }
 
 const _: () = assert!(std::mem::size_of::<Option<Record>>() <= 200);
@@ -119,6 +129,7 @@ const _: () = assert!(std::mem::size_of::<Option<Record>>() <= 200);
 const SILENCE_MS: u32 = 500;
 
 const NO_CONTROL: u32 = u32::MAX;
+const NO_SHAPER: u32 = u32::MAX;
 
 /// All subscribers of an engine. Allocates in [`Subscribers::new`] only.
 #[derive(Debug)]
@@ -130,6 +141,7 @@ pub struct Subscribers {
     /// Which record a controller belongs to.
     owners: Vec<u32>,
     flows: Flows,
+    shapers: Shapers,
     set: Setting,
     record_hand: u32,
     control_hand: u32,
@@ -146,7 +158,8 @@ impl Subscribers {
             controls: Slab::new(cfg.max_active),
             owners: vec![0; cfg.max_active as usize],
             flows: Flows::new(cfg.max_active),
-            set: Setting { target_ns: cfg.queue_target_ns, burst_per_ms: cfg.burst_bytes_per_ms },
+            shapers: Shapers::new(cfg.max_active, cfg.max_segments),
+            set: Setting { target_ns: cfg.queue_target_ns, burst_per_ms: cfg.burst_bytes_per_ms, paced: true },
             record_hand: 0,
             control_hand: 0,
         }
@@ -210,7 +223,9 @@ impl Subscribers {
     /// The flow has something to send that its own windows let go.
     pub fn ready(&mut self, now: Now, sub: u32, flow: u32) {
         self.control(now, sub);
-        self.flows.ready(&mut self.records[sub].lists, flow);
+        if !self.shapers.is_parked(flow) {
+            self.flows.ready(&mut self.records[sub].lists, flow);
+        }
     }
 
     /// The flow has nothing to send, or its own windows hold it.
@@ -221,6 +236,7 @@ impl Subscribers {
     /// The handle is given up: what the flow had in flight is forgotten.
     pub fn leave(&mut self, now: Now, sub: u32, flow: u32) {
         self.in_flight(now, sub, flow, 0);
+        self.shapers.detach(flow);
         self.flows.remove(&mut self.records[sub].lists, flow);
     }
 
@@ -236,19 +252,24 @@ impl Subscribers {
 
     /// Whose turn it is, if anybody's.
     pub fn next(&mut self, now: Now, sub: u32) -> Next {
-        if self.records[sub].lists.ready == 0 {
+        if self.records.get(sub).is_none_or(|record| record.lists.ready == 0) {
             return Next::Idle;
         }
-        let set = self.set;
+        let set = self.setting(sub);
         let allowed = match self.control(now, sub).allowance(now, &set) {
             Ok(bytes) => bytes,
             Err(Some(at)) => return Next::At(at),
             Err(None) => return Next::Blocked,
         };
-        match self.flows.turn(&mut self.records[sub].lists) {
-            Some((flow, deficit)) => Next::Send { flow, bytes: deficit.min(allowed) },
-            None => Next::Idle,
+        while let Some((flow, deficit)) = self.flows.turn(&mut self.records[sub].lists) {
+            let bytes = deficit.min(allowed);
+            match self.shapers.allowance(now, flow) {
+                None => return Next::Send { flow, bytes },
+                Some(0) => self.flows.unready(&mut self.records[sub].lists, flow),
+                Some(shaped) => return Next::Send { flow, bytes: bytes.min(shaped) },
+            }
         }
+        Next::Idle
     }
 
     /// The flow sent so many bytes of payload, new or again.
@@ -259,7 +280,7 @@ impl Subscribers {
 
     /// The phone acknowledged something.
     pub fn on_delivered(&mut self, now: Now, sub: u32, what: &Delivered) {
-        let set = self.set;
+        let set = self.setting(sub);
         self.control(now, sub).on_delivered(now, &set, what.bytes, what.rtt_ns, what.split);
     }
 
@@ -285,7 +306,7 @@ impl Subscribers {
 
     /// True where the subscriber's own queue says that the link is full, so that a loss means congestion.
     pub fn link_full(&self, sub: u32) -> bool {
-        self.controls.get(self.records[sub].control).is_some_and(|control| control.link_full(&self.set))
+        self.controls.get(self.records[sub].control).is_some_and(|control| control.link_full(&self.setting(sub)))
     }
 
     /// What the controller knows; `None` for a subscriber that is not receiving.
@@ -328,12 +349,12 @@ impl Subscribers {
             self.record_hand = (self.record_hand + 1) % self.records.end();
             let hand = self.record_hand;
             let record = &mut self.records[hand];
-            if record.flows == 0 && !std::mem::take(&mut record.used) {
+            if record.flows == 0 && !std::mem::take(&mut record.used) && self.shapers.are_idle(record.shaper) {
                 self.forget(hand);
             }
         }
         let hash = self.hasher.subscriber(&key);
-        let record = Record { key, lists: Lists::default(), control: NO_CONTROL, flows: 0, heard: 0, resumed: 0, used: true };
+        let record = Record { key, lists: Lists::default(), control: NO_CONTROL, flows: 0, heard: 0, resumed: 0, used: true, shaper: NO_SHAPER, target_us: 0, unpaced: false };
         let sub = self.records.insert(record).ok()?;
         if self.index.insert(hash, sub).is_err() {
             self.records.remove(sub);
@@ -343,10 +364,19 @@ impl Subscribers {
     }
 
     fn forget(&mut self, sub: u32) {
-        if let Some(record) = self.records.remove(sub) {
+        if let Some(mut record) = self.records.remove(sub) {
+            while record.shaper != NO_SHAPER {
+                self.shapers.remove(record.shaper, &mut record.shaper);
+            }
             self.index.remove(self.hasher.subscriber(&record.key), sub);
             self.controls.remove(record.control);
         }
+    }
+
+    fn setting(&self, sub: u32) -> Setting {
+        let record = &self.records[sub];
+        let target_ns = if record.target_us == 0 { self.set.target_ns } else { u64::from(record.target_us) * 1_000 };
+        Setting { target_ns, paced: !record.unpaced, ..self.set }
     }
 
     /// The subscriber's controller, made if need be.

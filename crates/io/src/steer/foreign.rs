@@ -22,7 +22,12 @@ struct Table {
     free: Vec<u32>,
     slots: HashMap<SubscriberKey, (u32, bool)>,
     shaped: u32,
+    /// Anybody may be.
+    all: bool,
 }
+
+/// As `SW_ALL_SHAPED` of bpf/wire.h.
+const ALL_SHAPED: u32 = u32::MAX;
 
 impl Foreigners {
     /// Nobody yet: forgets whom an earlier process had registered.
@@ -32,7 +37,7 @@ impl Foreigners {
                 break;
             }
         }
-        let table = Table { free: (0..wire.foreign().len() as u32).rev().collect(), slots: HashMap::new(), shaped: 0 };
+        let table = Table { free: (0..wire.foreign().len() as u32).rev().collect(), slots: HashMap::new(), shaped: 0, all: false };
         let new = Foreigners { table: Mutex::new(table) };
         new.publish(wire, &new.lock());
         new
@@ -75,9 +80,16 @@ impl Foreigners {
         removed.map_err(|e| SteerError::kernel("take a subscriber from the copper wire", e))
     }
 
+    /// All UDP comes to the engine, whose policies say who is shaped; or that of registered subscribers again.
+    pub(super) fn shape_all(&self, wire: &Wire, all: bool) {
+        let mut table = self.lock();
+        table.all = all;
+        self.publish(wire, &table);
+    }
+
     /// Tells the programs whether it is worth looking.
     fn publish(&self, wire: &Wire, table: &Table) {
-        wire.page().shaped.store(table.shaped, Relaxed);
+        wire.page().shaped.store(if table.all { ALL_SHAPED } else { table.shaped }, Relaxed);
         wire.page().subscribers.store(table.slots.len() as u32, Relaxed);
     }
 

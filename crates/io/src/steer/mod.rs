@@ -290,6 +290,11 @@ impl Steer {
         self.foreigners.register(&self.wire, subscriber, shaped)
     }
 
+    /// All UDP comes to the engine, whose policies say who is shaped; or that of shaped subscribers alone again.
+    pub fn shape_all(&self, all: bool) {
+        self.foreigners.shape_all(&self.wire, all);
+    }
+
     /// Stops counting.
     pub fn foreign_unregister(&self, subscriber: &SubscriberKey) -> Result<(), SteerError> {
         self.foreigners.unregister(&self.wire, subscriber)

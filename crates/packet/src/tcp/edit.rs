@@ -106,6 +106,14 @@ impl<'a> TcpMut<'a> {
         self.replace_bytes(at, bytes.get(..room).unwrap_or(&[]))
     }
 
+    /// Sets the value of the maximum segment size option. False, and nothing is changed, if there is none.
+    pub fn set_mss(&mut self, mss: u16) -> bool {
+        match self.options().mss_at {
+            0 => false,
+            at => self.replace_bytes(usize::from(at) + 2, &mss.to_be_bytes()),
+        }
+    }
+
     /// Replaces bytes of the options, `at` bytes into the header, by as many others. False, and nothing is changed, if
     /// they are not all within the options.
     pub fn replace_bytes(&mut self, at: usize, bytes: &[u8]) -> bool {

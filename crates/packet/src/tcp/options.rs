@@ -95,6 +95,9 @@ pub struct Options {
     pub kinds: Kinds,
     /// Maximum segment size in bytes.
     pub mss: Option<u16>,
+    /// Offset of that option's kind byte from the start of the TCP header, 0 if there is no option; for
+    /// [`super::TcpMut::set_mss`].
+    pub mss_at: u8,
     /// Window shift as announced; above 14 means 14 (RFC 7323 section 2.3).
     pub wscale: Option<u8>,
     /// Timestamps.
@@ -188,7 +191,7 @@ impl Options {
         }
         self.kinds.insert(bit);
         match kind {
-            2 => self.mss = Some(be16(option, 2)),
+            2 => (self.mss, self.mss_at) = (Some(be16(option, 2)), at),
             3 => self.wscale = Some(be8(option, 2)),
             5 => self.sack = sack(option, at),
             8 => self.ts = Some(Timestamps { val: be32(option, 2), ecr: be32(option, 6), at }),

@@ -104,6 +104,10 @@ pub struct Checker {
     flows: HashMap<Key, Flow>,
     /// Frames that are no TCP, which must leave as they came.
     other: VecDeque<(Side, u64)>,
+    /// They may wait for a rate, and be dropped for it.
+    shaped: bool,
+    /// Handshakes may be told to announce smaller segments.
+    clamped: bool,
     touched: Vec<Key>,
     share: Share,
     now: u64,
@@ -119,6 +123,30 @@ fn hash(frame: &[u8]) -> u64 {
     mix(h)
 }
 
+/// What a frame is known by; of a handshake's, where segment sizes may be clamped, all but the one that it announces and
+/// the checksum, which must still be right.
+fn mark(frame: &[u8], t: &Tcp<'_>, clamped: bool) -> u64 {
+    if !clamped || !t.seg.has(SYN) || !t.sum_ok {
+        return hash(frame);
+    }
+    let mut blind = frame.to_vec();
+    let l4 = t.ip.l4.as_ptr() as usize - frame.as_ptr() as usize;
+    let mut at = l4 + 20;
+    while let [kind, length] = *blind.get(at..at + 2).unwrap_or(&[]) {
+        match (kind, length) {
+            (2, 4) => {
+                blind[at + 2..at + 4].fill(0);
+                break;
+            }
+            (1, _) => at += 1,
+            (0, _) | (_, 0..=1) => break,
+            _ => at += usize::from(length),
+        }
+    }
+    blind[l4 + 16..l4 + 18].fill(0);
+    hash(&blind)
+}
+
 fn key(side_of_src: Side, t: &Tcp<'_>) -> Key {
     match side_of_src {
         Side::Access => (t.ip.src, t.sport, t.ip.dst, t.dport),
@@ -132,6 +160,12 @@ impl Checker {
         self.share
     }
 
+    /// Policies have rates, or clamp segment sizes: what may then happen to frames that otherwise leave as they came.
+    pub fn allow(&mut self, shaped: bool, clamped: bool) {
+        self.shaped |= shaped;
+        self.clamped |= clamped;
+    }
+
     /// A frame comes in from `side`.
     pub fn on_in(&mut self, now: u64, side: Side, frame: &[u8]) {
         self.now = now;
@@ -140,15 +174,16 @@ impl Checker {
         };
         let key = key(side, &t);
         self.touched.push(key);
+        let mark = mark(frame, &t, self.clamped);
         let flow = self.flows.entry(key).or_insert_with(|| Flow::new(Mode::Raw));
         let other_syn = t.sum_ok && t.seg.has(SYN) && flow.other_connection(side, &t, frame);
         if flow.mode == Mode::Raw {
-            flow.expected.push_back((side.other(), hash(frame)));
+            flow.expected.push_back((side.other(), mark));
         }
         if flow.recent.len() >= 4096 {
             flow.recent.pop_front();
         }
-        flow.recent.push_back(hash(frame));
+        flow.recent.push_back(mark);
         if !t.sum_ok || other_syn {
             return;
         }
@@ -195,8 +230,10 @@ impl Checker {
     pub fn on_out(&mut self, now: u64, side: Side, frame: &[u8]) -> Result<(), String> {
         self.now = now;
         let Some(t) = codec::tcp(frame, true) else {
-            return match self.other.pop_front() {
-                Some(expected) if expected == (side, hash(frame)) => Ok(()),
+            let left = (side, hash(frame));
+            let found = if self.shaped { self.other.iter().position(|o| *o == left) } else { Some(0) };
+            return match found.and_then(|at| self.other.remove(at)) {
+                Some(expected) if expected == left => Ok(()),
                 _ => Err("I8: a frame that is no TCP did not leave as it came".into()),
             };
         };
@@ -206,7 +243,7 @@ impl Checker {
         };
         let line = line(now, true, side, &t, flow);
         flow.note(line);
-        let verdict = judge(flow, side, frame, &t);
+        let verdict = judge(flow, side, mark(frame, &t, self.clamped), &t);
         verdict.map_err(|broken| {
             let log: Vec<String> = flow.log.iter().map(Line::to_string).collect();
             format!("{broken}\n{}", log.join("\n"))
@@ -229,7 +266,7 @@ impl Checker {
                 custody.push(key);
             }
         }
-        if !self.other.is_empty() {
+        if !self.other.is_empty() && !self.shaped {
             return Err("I8: a frame that is no TCP did not pass".into());
         }
         if custody.is_empty() {
@@ -279,9 +316,8 @@ impl Flow {
 }
 
 /// Everything that holds for a TCP frame that leaves towards `side`.
-fn judge(flow: &mut Flow, side: Side, frame: &[u8], t: &Tcp<'_>) -> Result<(), String> {
+fn judge(flow: &mut Flow, side: Side, mark: u64, t: &Tcp<'_>) -> Result<(), String> {
     flow.streams[side.other() as usize].note_left(t);
-    let mark = hash(frame);
     let recent = &flow.recent;
     let as_it_came = || recent.contains(&mark);
     if flow.mode == Mode::Raw && !flow.turned {

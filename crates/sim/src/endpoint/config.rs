@@ -72,6 +72,8 @@ pub struct TcpConfig {
     pub renege: f64,
     /// Quirk: once this many bytes are in, the window shrinks to a quarter (RFC 9293 discourages it).
     pub shrink_after: Option<u64>,
+    /// Quirk: sends nothing for so long whenever it is shown a zero window, ns.
+    pub zero_window_pause_ns: u64,
 }
 
 impl Default for TcpConfig {
@@ -99,6 +101,7 @@ impl Default for TcpConfig {
             accecn: false,
             renege: 0.0,
             shrink_after: None,
+            zero_window_pause_ns: 0,
         }
     }
 }

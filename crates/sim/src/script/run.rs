@@ -179,6 +179,7 @@ impl Runner<'_> {
             What::Policies(description) => {
                 // It was built once when it was read.
                 if let Ok(table) = Table::build(description) {
+                    self.checker.allow(table.shapes(), table.clamps());
                     let mut policies = Policies::new(Arc::new(table));
                     self.engine.set_policies(Now(self.now), &mut policies, &mut self.io);
                     self.due();

@@ -244,6 +244,7 @@ impl World {
     fn act(&mut self, i: usize) {
         match self.spec.actions[i].1.clone() {
             Action::Order(command) => self.order_engine(command),
+            Action::Policies(description) => self.tell_policies(&description),
             Action::Freeze(link, length) => {
                 self.links[link.index()].freeze(self.now, length);
                 self.plan_link(link.index());

@@ -2,6 +2,7 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
+use smartwire_engine::policy::Description;
 use smartwire_engine::{Command, Side};
 
 use super::spec::{FlowSpec, Forgery};
@@ -248,6 +249,13 @@ impl World {
         let now = self.now;
         let Some(wire) = &mut self.wire else { return };
         let out = wire.order(now, command);
+        self.wire_out(out);
+    }
+
+    pub(super) fn tell_policies(&mut self, description: &Description) {
+        let now = self.now;
+        let Some(wire) = &mut self.wire else { return };
+        let out = wire.policies(now, description);
         self.wire_out(out);
     }
 

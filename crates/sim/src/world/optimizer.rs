@@ -1,5 +1,8 @@
 //! The engine in the world: batches in, frames and events out, both taps checked.
 
+use std::sync::Arc;
+
+use smartwire_engine::policy::{Description, Policies, Table};
 use smartwire_engine::{Command, Csum, Engine, Event, Now, Port, Rx, Side};
 
 use super::io::SimIo;
@@ -38,7 +41,9 @@ impl Optimizer {
         let engine = Engine::new(spec.config.clone(), seed).map_err(|e| e.to_string())?;
         let mut io = SimIo::new(spec.frames.0, spec.frames.1);
         io.limit_book(spec.book);
-        Ok(Optimizer { engine, io, checker: Checker::default(), events: Vec::new(), lost: 0, strict: true })
+        let mut made = Optimizer { engine, io, checker: Checker::default(), events: Vec::new(), lost: 0, strict: true };
+        made.policies(0, &spec.policies)?;
+        Ok(made)
     }
 
     /// From now on the checkers only count: what comes in need not make sense.
@@ -73,6 +78,14 @@ impl Optimizer {
             }
         }
         self.finish(now)
+    }
+
+    /// Puts other policies in force.
+    pub fn policies(&mut self, now: u64, description: &Description) -> Result<Vec<(Side, Vec<u8>)>, String> {
+        let table = Table::build(description).map_err(|e| e.to_string())?;
+        self.checker.allow(table.shapes(), table.clamps());
+        self.engine.set_policies(Now(now), &mut Policies::new(Arc::new(table)), &mut self.io);
+        self.time(now)
     }
 
     /// Carries out an order.

@@ -1,5 +1,6 @@
 //! What a world is made of.
 
+use smartwire_engine::policy::Description;
 use smartwire_engine::{Command, Config, Side};
 
 use crate::endpoint::{Step, TcpConfig};
@@ -45,13 +46,15 @@ pub struct EngineSpec {
     pub frames: (u32, u32),
     /// Places in the custody book.
     pub book: usize,
+    /// Policies.
+    pub policies: Description,
 }
 
 impl Default for EngineSpec {
     fn default() -> EngineSpec {
         let config = Config { max_flows: 4096, max_active: 4096, max_half_open: 1 << 14, ..Config::default() };
         let config = Config { max_subscribers: 1024, max_segments: 1 << 16, ..config };
-        EngineSpec { config, frames: (1 << 16, 60_000), book: 4096 }
+        EngineSpec { config, frames: (1 << 16, 60_000), book: 4096, policies: Description::default() }
     }
 }
 
@@ -153,6 +156,8 @@ impl LinkId {
 pub enum Action {
     /// An order to the engine. Deadlines in it are absolute.
     Order(Command),
+    /// Other policies are put in force.
+    Policies(Description),
     /// A link serves nothing for so many ns.
     Freeze(LinkId, u64),
     /// All links lose, damage, copy and reorder nothing from now on.

@@ -163,7 +163,7 @@ fn a_byte_at_a_shut_window_is_a_probe_and_answered_at_once() {
     let empty = SegIn { seq: 0, len: 0, ..seg };
     assert_eq!(r.judge(&pool, now, &empty), Verdict::WindowProbe);
     r.took(now, &seg, &Verdict::WindowProbe);
-    let onward = Onward { una: 1, right: 1, room: 0, custody: 0 };
+    let onward = Onward { una: 1, right: 1, room: 0, custody: 0, passive: false };
     assert_eq!(r.ack_due(now, &onward), Some(now));
     assert_eq!(r.rcv_nxt(), 1);
     let past = SegIn { seq: 2, ..seg };

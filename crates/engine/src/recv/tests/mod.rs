@@ -48,7 +48,7 @@ impl Bed {
             r: Receiver::new(&params, now, 1, 1, 1 + 65535, 100),
             pool: OooPool::new(places),
             now,
-            onward: Onward { una: 1, right: 1 << 20, room: 4 << 20, custody: 1 << 20 },
+            onward: Onward { una: 1, right: 1 << 20, room: 4 << 20, custody: 1 << 20, passive: false },
             delivered: Vec::new(),
             held: BTreeSet::new(),
             limit: 1 << 20,

@@ -98,6 +98,18 @@ fn udp_of_a_shaped_subscriber_is_claimed_both_ways_as_long_as_it_is_shaped() {
 }
 
 #[test]
+fn all_udp_is_claimed_where_policies_say_who_is_shaped() {
+    let Some(bench) = Bench::new(&PATIENT) else { return };
+    bench.heartbeat.claim().unwrap();
+    for all in [true, false] {
+        bench.foreigners.shape_all(&bench.wire, all);
+        for (phone, up) in [(PHONE, true), (PHONE, false), (PHONE6, true), (PHONE6, false)] {
+            assert_eq!(bench.claims(&frame(phone, up, |p| p).udp(443, 443).payload(b"quic").build()), all);
+        }
+    }
+}
+
+#[test]
 fn subscribers_beyond_the_room_are_refused_and_room_comes_back() {
     let Some(bench) = Bench::new(&PATIENT) else { return };
     let who = |i: u32| SubscriberKey { addr: Ipv6Addr::from(u128::from(i)), scope: 0 };

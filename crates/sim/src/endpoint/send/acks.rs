@@ -10,6 +10,10 @@ impl Sender {
             return false;
         }
         let window_grew = self.update_window(a);
+        if a.window == 0 && self.zero_window_pause > 0 {
+            self.totals.pauses += 1;
+            self.asleep_until = now + self.zero_window_pause;
+        }
         let mut s = AckSample { now, before: self.pipe(), ..AckSample::default() };
         let una_before = self.una;
         let dsack = self.take_dsack(a);

@@ -102,6 +102,8 @@ pub struct SendTotals {
     pub recoveries: u64,
     /// Times that it was none.
     pub undone: u64,
+    /// Pauses that a zero window made.
+    pub pauses: u64,
 }
 
 #[derive(Debug)]
@@ -149,6 +151,8 @@ pub(super) struct Sender {
     persist_at: Option<u64>,
     pace_at: u64,
     min_rto: u64,
+    zero_window_pause: u64,
+    asleep_until: u64,
     /// CWR is due on the next new segment, and no second cut before this offset is acknowledged.
     pub cwr: bool,
     ecn_recover: u64,
@@ -200,6 +204,8 @@ impl Sender {
             persist_at: None,
             pace_at: 0,
             min_rto: cfg.min_rto_ns,
+            zero_window_pause: cfg.zero_window_pause_ns,
+            asleep_until: 0,
             cwr: false,
             ecn_recover: 0,
             totals: SendTotals::default(),
@@ -256,7 +262,8 @@ impl Sender {
 
     pub(super) fn deadline(&self) -> Option<u64> {
         let pace = self.waits_for_pace().then_some(self.pace_at);
-        [self.rto_at, self.tlp_at, self.reo_at, self.persist_at, pace].into_iter().flatten().min()
+        let awake = Some(self.asleep_until).filter(|at| *at > 0);
+        [self.rto_at, self.tlp_at, self.reo_at, self.persist_at, pace, awake].into_iter().flatten().min()
     }
 
     fn waits_for_pace(&self) -> bool {

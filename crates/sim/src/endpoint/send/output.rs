@@ -47,6 +47,10 @@ impl Sender {
 
     /// Everything that may be sent now.
     pub(in crate::endpoint) fn pump(&mut self, now: u64, out: &mut Vec<Emit>) {
+        if now < self.asleep_until {
+            return;
+        }
+        self.asleep_until = 0;
         loop {
             let paced = self.cc.pacing_rate();
             if paced.is_some() && now < self.pace_at {
