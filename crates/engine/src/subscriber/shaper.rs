@@ -263,7 +263,12 @@ impl Shapers {
     }
 
     /// The flow has no rate; true if it was parked.
+    #[inline]
     pub fn detach(&mut self, flow: u32) -> bool {
+        !self.is_empty() && self.take_off(flow)
+    }
+
+    fn take_off(&mut self, flow: u32) -> bool {
         let Node { shaper, parked, .. } = self.nodes[flow as usize];
         if shaper == NONE {
             return false;
@@ -275,7 +280,12 @@ impl Shapers {
     }
 
     /// Payload that the flow may send now; `None` without a limit, 0: it is parked.
+    #[inline]
     pub fn allowance(&mut self, now: Now, flow: u32) -> Option<u32> {
+        if self.is_empty() { None } else { self.allowed(now, flow) }
+    }
+
+    fn allowed(&mut self, now: Now, flow: u32) -> Option<u32> {
         let shaper = self.shapers.get_mut(self.nodes[flow as usize].shaper)?;
         shaper.bucket.fill(now, &shaper.rate);
         let contended = shaper.waiting.first != NONE && shaper.lead <= 0;
@@ -300,7 +310,7 @@ impl Shapers {
     /// True where the flow waits for its rate.
     #[inline]
     pub fn is_parked(&self, flow: u32) -> bool {
-        self.nodes[flow as usize].parked
+        !self.is_empty() && self.nodes[flow as usize].parked
     }
 
     /// Custody that the flow may have: its sender's round trip is `rtt_ns`. `None` without a limit.
