@@ -6,9 +6,11 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 import time
 import urllib.error
 import urllib.request
+from pathlib import Path
 
 import pytest
 from smartwire.alarms.evaluate import Alarm, Change
@@ -18,7 +20,7 @@ from smartwire.config.schema import load as load_schema
 from smartwire.config.tree import Config
 from smartwire.errors import Error
 from smartwire.north.plane import NorthPlane, addresses, wanted
-from smartwire.north.prometheus import serve
+from smartwire.north.prometheus import exposition, serve
 
 SCHEMA = load_schema()
 PATH = f"{os.environ['PATH']}:/usr/sbin:/sbin"
@@ -69,7 +71,7 @@ def follow(plane: NorthPlane, made: Setup) -> None:
 
 def test_by_default_nothing_listens_and_nobody_is_told(plane):
     follow(plane, setup())
-    assert (plane.servers, plane.sinks, plane.snmpd) == ([], [], None)
+    assert (plane.front, plane.sinks, plane.snmpd) == (None, [], None)
 
 
 def test_prometheus_is_served_while_it_is_configured(plane, page_wire):
@@ -92,7 +94,7 @@ def test_only_allowed_prefixes_may_scrape(plane):
 
 
 def test_an_address_without_a_match_in_its_own_family_is_refused():
-    server, thread = serve("::1", 0, allowed=["127.0.0.0/8"])
+    server, thread = serve("::1", 0, exposition, allowed=["127.0.0.0/8"])
     assert scrape(server.server_port, "[::1]") == 403
     server.shutdown()
     server.server_close()
@@ -216,3 +218,66 @@ def test_what_cannot_be_done_is_said_before_anything_is_done(plane, monkeypatch)
 
 def test_the_addresses_of_loopback_are_found():
     assert addresses("lo")[0] == "127.0.0.1"
+
+
+def status_of(pid: int) -> str:
+    return Path(f"/proc/{pid}/status").read_text()
+
+
+def test_whoever_parses_requests_for_metrics_has_no_right_and_gets_nothing_else(plane, page_wire):
+    port = free_port()
+    follow(plane, setup("protocols prometheus enabled true", f"protocols prometheus port {port}"))
+    shown = status_of(plane.front.process.pid)
+    for kind in ("CapInh", "CapPrm", "CapEff", "CapAmb"):
+        assert f"{kind}:\t0000000000000000" in shown
+    assert "NoNewPrivs:\t1" in shown
+    ours, theirs = socket.socketpair()
+    plane.front.ours, kept = ours, plane.front.ours
+    with theirs:
+        theirs.sendall(b"passwd\nmetrics\n")
+        plane.front.answer()
+        assert theirs.recv(100) == b""
+    plane.front.ours = kept
+    ours.close()
+    assert scrape(port) == 200
+
+
+def test_a_process_of_the_metrics_that_dies_is_started_again(plane, page_wire):
+    port = free_port()
+    made = setup("protocols prometheus enabled true", f"protocols prometheus port {port}")
+    follow(plane, made)
+    plane.front.process.kill()
+    plane.front.process.wait()
+    assert plane.differences(made) == ["the process that serves metrics has ended."]
+    follow(plane, made)
+    assert scrape(port) == 200
+
+
+@pytest.mark.root
+def test_faces_listen_in_the_namespace_of_management(plane, page_wire, tmp_path):
+    from smartwire.web.plane import WebPlane
+
+    space = f"swmgmt{os.getpid()}"
+    if subprocess.run(["ip", "netns", "add", space], capture_output=True).returncode:
+        pytest.skip("no network namespaces here")
+    web = WebPlane(tmp_path / "web")
+    try:
+        subprocess.run(["ip", "-n", space, "link", "set", "lo", "up"], check=True)
+        port = free_port()
+        lines = [f"system management namespace {space}", "protocols prometheus enabled true"]
+        made = setup(*lines, f"protocols prometheus port {port}", "system services web enabled true")
+        follow(plane, made)
+        assert scrape(port) == 0
+        ask = f"import urllib.request as u; print(u.urlopen('http://127.0.0.1:{port}/metrics').status)"
+        done = subprocess.run(["ip", "netns", "exec", space, sys.executable, "-c", ask], capture_output=True, text=True)
+        assert done.stdout == "200\n", done.stderr
+        if web.check(made) == []:
+            web.apply(made)
+            listening = ["ip", "netns", "exec", space, "ss", "-tlnH"]
+            assert "127.0.0.1:8443" in subprocess.run(listening, capture_output=True, text=True).stdout
+        gone = setup(*lines, "system management namespace nowhere")
+        assert "no address" in str(plane.check(gone)[0])
+    finally:
+        web.close()
+        plane.close()
+        subprocess.run(["ip", "netns", "del", space], check=False)

@@ -19,7 +19,7 @@ import pytest
 from smartwire.alarms import journal
 from smartwire.alarms.evaluate import Alarm
 from smartwire.counters.names import path_of
-from smartwire.north.prometheus import Exporter, exposition, family_of, serve
+from smartwire.north.prometheus import exposition, family_of, serve
 
 from .conftest import PageWire
 
@@ -90,7 +90,7 @@ def test_promtool_finds_nothing_to_say(page_wire, alarm, run_dir):
 
 def test_it_answers_over_http_on_ipv4_and_ipv6(page_wire):
     for host in ("127.0.0.1", "::1"):
-        server, thread = serve(host, 0, Exporter())
+        server, thread = serve(host, 0, exposition)
         shown = f"[{host}]" if ":" in host else host
         with urllib.request.urlopen(f"http://{shown}:{server.server_port}/metrics") as answer:
             assert b"smartwire_flows" in answer.read()
@@ -148,7 +148,7 @@ def test_the_dashboard_asks_only_for_metrics_that_there_are(page_wire, alarm):
 @needs_promtool
 @pytest.mark.skipif(not shutil.which("prometheus"), reason="prometheus is not installed")
 def test_prometheus_scrapes_it_and_understands_every_query_of_the_dashboard(page_wire, alarm, tmp_path):
-    server, thread = serve("127.0.0.1", 0, Exporter())
+    server, thread = serve("127.0.0.1", 0, exposition)
     port = free_port()
     (tmp_path / "p.yml").write_text(
         "global: {scrape_interval: 200ms, scrape_timeout: 200ms}\n"

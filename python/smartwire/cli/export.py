@@ -51,7 +51,7 @@ def prometheus(listen: tuple[str, int], once: bool) -> None:
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
-    server, thread = north.serve(*listen)
+    server, thread = north.serve(*listen, north.exposition)
     host = f"[{listen[0]}]" if ":" in listen[0] else listen[0]
     click.echo(f"http://{host}:{listen[1]}/metrics; Ctrl-C stops")
     sys.stdout.flush()
@@ -76,11 +76,13 @@ def snmp(snmpd_conf: bool) -> None:
     snmpd starts this itself (pass_persist) and asks it on standard input; SNMP v2c and v3, users and access control are
     snmpd's. `smartwire export file mib` prints what the objects mean. Their enterprise number is a placeholder.
     """
+    from smartwire import privileges
     from smartwire.north.snmp import Agent, snmpd_lines
 
     if snmpd_conf:
         click.echo(snmpd_lines(f"{sys.executable} -m smartwire export snmp"), nl=False)
     else:
+        privileges.drop([sys.executable, click.__file__, __file__])
         Agent().answer(iter(sys.stdin.readline, ""), sys.stdout)
 
 

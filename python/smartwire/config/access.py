@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
+import pathlib
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -16,6 +20,7 @@ from smartwire.errors import Error
 
 HASHED = "$argon2"
 ROOT = "root"
+LONGEST_LOCK_S = 1440 * 60
 
 
 class AccessDenied(Error):
@@ -122,11 +127,36 @@ class Passwords:
     Args:
         clock: monotonic seconds.
         hasher: argon2's; tests give a cheap one.
+        file: where wrong tries are kept over restarts; None for nowhere.
+        wall: unix seconds.
     """
 
     clock: Callable[[], float]
     hasher: PasswordHasher = field(default_factory=PasswordHasher)
     tries: dict[str, _Tries] = field(default_factory=dict)
+    file: pathlib.Path | None = None
+    wall: Callable[[], float] = time.time
+
+    def __post_init__(self) -> None:
+        """Takes up what is on disk; a file that cannot be read locks nobody."""
+        with contextlib.suppress(OSError, ValueError, TypeError, AttributeError):
+            if self.file:
+                for user, (wrong, until) in json.loads(self.file.read_text()).items():
+                    # A clock that was set back must not lock anybody for longer than can be configured.
+                    left = min(float(until) - self.wall(), LONGEST_LOCK_S)
+                    self.tries[str(user)] = _Tries(int(wrong), self.clock() + left)
+
+    def keep(self) -> None:
+        """Writes down who has tried wrongly; who may log in is not kept waiting by a disk that is full."""
+        if not self.file:
+            return
+        kept = {user: (t.wrong, self.wall() + t.until - self.clock()) for user, t in self.tries.items()
+                if t.wrong or t.until > self.clock()}  # fmt: skip
+        draft = self.file.with_suffix(".new")
+        with contextlib.suppress(OSError):
+            draft.write_text(json.dumps(kept))
+            draft.chmod(0o600)
+            draft.replace(self.file)
 
     def hash_new(self, config: Config, old: Config) -> Config:
         """The configuration with every password that was given in clear replaced by its hash."""
@@ -149,7 +179,9 @@ class Passwords:
             # Also without a hash to compare with, so that the time does not tell who exists.
             self.hasher.verify(kept or self._nobody(), password)
             if kept:
-                tries.wrong = 0
+                if tries.wrong:
+                    tries.wrong = 0
+                    self.keep()
                 return
         except (VerificationError, InvalidHashError):
             pass
@@ -157,11 +189,15 @@ class Passwords:
         if tries.wrong >= config.value(("system", "login", "lockout", "attempts")):
             tries.wrong = 0
             tries.until = self.clock() + 60 * config.value(("system", "login", "lockout", "minutes"))
+        if user in self.tries:
+            self.keep()
         raise AccessDenied("The user or the password is wrong.")
 
     def unlock(self, user: str) -> bool:
         """Ends a lock; False if there was none."""
-        return self.clock() < self.tries.pop(user, _Tries()).until
+        was = self.clock() < self.tries.pop(user, _Tries()).until
+        self.keep()
+        return was
 
     def _nobody(self) -> str:
         if not hasattr(self, "_decoy"):

@@ -100,7 +100,8 @@ class Engine:
         self.store, self.planes, self.clock = store, list(planes), clock
         self.tell = tell or (lambda sentence: None)
         self.log = log or (lambda sentence: None)
-        self.passwords = passwords or Passwords(clock.monotonic)
+        lockouts = store.directory / "lockouts.json"
+        self.passwords = passwords or Passwords(clock.monotonic, file=lockouts, wall=clock.time)
         self.audit = Audit(store.directory / "audit.log", store.disk, clock.time, mirror)
         self.checker = prefixlists.Checker()
         self.lock = threading.RLock()

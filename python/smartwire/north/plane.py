@@ -9,20 +9,20 @@ import pwd
 import shutil
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from wsgiref.simple_server import WSGIServer
 
 from smartwire.alarms.watch import Sink
 from smartwire.config.plane import Setup
 from smartwire.config.schema import Problem
 from smartwire.errors import Error
-from smartwire.north import prometheus, snmp
+from smartwire.north import snmp
+from smartwire.north.front import Front
 from smartwire.north.syslog import ERROR, INFO, NOTICE, PORTS, WARNING, Message, Sender, Server
 from smartwire.north.traps import Target, Traps, quoted
+from smartwire.privileges import open_to_all
 
 LEAST = {"error": ERROR, "warning": WARNING, "notice": NOTICE, "info": INFO}
 SNMP_PORT = 161
@@ -40,6 +40,7 @@ class Wanted:
         metrics: addresses and port that Prometheus asks; None if it is off.
         allowed: prefixes of those who may.
         snmpd: text of snmpd.conf; None if SNMP is off.
+        namespace: network namespace of the management interface; None for the box's own.
     """
 
     syslog: tuple[Server, ...] = ()
@@ -47,6 +48,7 @@ class Wanted:
     metrics: tuple[tuple[str, ...], int] | None = None
     allowed: tuple[str, ...] = ()
     snmpd: str | None = None
+    namespace: str | None = None
 
 
 def wanted(setup: Setup, snmp_port: int = SNMP_PORT) -> Wanted:
@@ -58,13 +60,16 @@ def wanted(setup: Setup, snmp_port: int = SNMP_PORT) -> Wanted:
     config = setup.config
     on = {name: config.value(("protocols", name, "enabled")) for name in ("prometheus", "snmp")}
     allowed = tuple(config.get(("system", "management", "allowed-prefix"), ()))
-    hosts = addresses(config.value(("system", "management", "interface"))) if any(on.values()) else ()
+    namespace = config.get(("system", "management", "namespace"))
+    interface = config.value(("system", "management", "interface"))
+    hosts = addresses(interface, namespace) if any(on.values()) else ()
     return Wanted(
         tuple(syslog_server(setup, name) for name in config.get(("system", "syslog"), {})),
         tuple(trap_target(setup, name) for name in config.get(("protocols", "snmp", "trap-target"), {})),
         (hosts, config.value(("protocols", "prometheus", "port"))) if on["prometheus"] else None,
         allowed,
         snmpd_conf(setup, hosts, snmp_port, allowed) if on["snmp"] else None,
+        namespace,
     )
 
 
@@ -141,7 +146,8 @@ class NorthPlane:
         self.sinks: list[Sink] = []
         """Whoever is told of alarms; the watcher has the same list."""
         self.told: dict[Server | Target, Sender | Traps] = {}
-        self.servers: list[tuple[WSGIServer, threading.Thread]] = []
+        self.front: Front | None = None
+        """Serves Prometheus."""
         self.snmpd: subprocess.Popen[bytes] | None = None
 
     def check(self, setup: Setup) -> list[Problem]:
@@ -156,9 +162,6 @@ class NorthPlane:
             found.append(Problem((*base, "enabled"), "snmpd is not installed: apt-get install snmpd."))
         if asked.traps and not shutil.which("snmptrap", path=PATH):
             found.append(Problem((*base, "trap-target"), "snmptrap is not installed: apt-get install snmp."))
-        if (asked.metrics or asked.snmpd) and setup.config.get(("system", "management", "namespace")):
-            path = ("system", "management", "namespace")
-            found.append(Problem(path, "protocols cannot listen in another namespace yet: leave it out."))
         return found
 
     def differences(self, setup: Setup) -> list[str]:
@@ -166,8 +169,12 @@ class NorthPlane:
         if self.now != wanted(setup, self.snmp_port):
             return ["protocols are not as configured."]
         if self.snmpd and self.snmpd.poll() is not None:
-            self.snmpd, self.now = None, Wanted(self.now.syslog, self.now.traps, self.now.metrics, self.now.allowed)
+            self.snmpd, self.now = None, replace(self.now, snmpd=None)
             return ["snmpd has ended."]
+        if self.front and not self.front.alive:
+            self.front.close()
+            self.front, self.now = None, replace(self.now, metrics=None)
+            return ["the process that serves metrics has ended."]
         return []
 
     def apply(self, setup: Setup) -> list[str]:
@@ -175,12 +182,13 @@ class NorthPlane:
         asked = wanted(setup, self.snmp_port)
         done = []
         self.tell_those((*asked.syslog, *asked.traps))
-        if (asked.metrics, asked.allowed) != (self.now.metrics, self.now.allowed):
+        moved = asked.namespace != self.now.namespace
+        if moved or (asked.metrics, asked.allowed) != (self.now.metrics, self.now.allowed):
             self.serve_metrics(asked)
             hosts, port = asked.metrics or ((), 0)
             done.append(f"metrics are served on {' '.join(hosts)} port {port}." if hosts else "metrics are not served.")
-        if asked.snmpd != self.now.snmpd:
-            self.run_snmpd(asked.snmpd)
+        if asked.snmpd != self.now.snmpd or (moved and asked.snmpd):
+            self.run_snmpd(asked.snmpd, asked.namespace)
             done.append("snmpd answers as configured." if asked.snmpd else "snmpd does not answer any more.")
         self.now = asked
         return done
@@ -197,17 +205,11 @@ class NorthPlane:
 
     def serve_metrics(self, asked: Wanted) -> None:
         """Serves Prometheus as asked, and nowhere else."""
-        for server, thread in self.servers:
-            server.shutdown()
-            server.server_close()
-            thread.join(10)
-        self.servers = []
-        if asked.metrics:
-            hosts, port = asked.metrics
-            for host in hosts:
-                self.servers.append(prometheus.serve(host, port, allowed=asked.allowed))
+        if self.front:
+            self.front.close()
+        self.front = Front(*asked.metrics, asked.allowed, asked.namespace) if asked.metrics else None
 
-    def run_snmpd(self, conf: str | None) -> None:
+    def run_snmpd(self, conf: str | None, namespace: str | None = None) -> None:
         """Runs our own snmpd with this configuration, or none."""
         if self.snmpd:
             self.snmpd.terminate()
@@ -227,7 +229,8 @@ class NorthPlane:
             raise Error("snmpd is not installed: apt-get install snmpd.")
         log = place / "log"
         log.unlink(missing_ok=True)
-        command = [tool, "-f", "-C", "-c", str(file), "-Lf", str(log), "-I", "-smux", *self.snmp_user(place)]
+        inside = ["ip", "netns", "exec", namespace] if namespace else []
+        command = [*inside, tool, "-f", "-C", "-c", str(file), "-Lf", str(log), "-I", "-smux", *self.snmp_user(place)]
         env = os.environ | {"SNMP_PERSISTENT_DIR": str(place), "MIBS": ""}
         self.snmpd = subprocess.Popen(command, env=env, stdin=subprocess.DEVNULL)
         self.await_snmpd(log)
@@ -270,8 +273,3 @@ class NorthPlane:
         self.serve_metrics(Wanted())
         self.run_snmpd(None)
         self.now = Wanted()
-
-
-def open_to_all(path: Path) -> bool:
-    """True where every directory on the way to `path` lets anyone through."""
-    return all(parent.stat().st_mode & 0o001 for parent in path.resolve().parents)

@@ -15,7 +15,7 @@ from socketserver import ThreadingMixIn
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
-from prometheus_client import CollectorRegistry, generate_latest, make_wsgi_app
+from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
 import smartwire
@@ -28,6 +28,7 @@ from smartwire.errors import Error
 
 PREFIX = "smartwire"
 PORT = 9469
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 STATES = ("free", "filled", "held", "sending", "away")
 """Of a packet buffer, each with a gauge frames_STATE on the page; together they are frames_total."""
 
@@ -153,9 +154,13 @@ class Silent(WSGIRequestHandler):
         """Nothing."""
 
 
-def application(exporter: Exporter, allowed: Sequence[str]) -> Callable[..., Iterable[bytes]]:
-    """The WSGI application; who is not in one of the allowed prefixes, where there are any, is refused."""
-    inner = make_wsgi_app(registry(exporter))
+def application(text: Callable[[], str], allowed: Sequence[str]) -> Callable[..., Iterable[bytes]]:
+    """The WSGI application; who is not in one of the allowed prefixes, where there are any, is refused.
+
+    Args:
+        text: what is served: the exposition.
+        allowed: prefixes of those who may read.
+    """
     prefixes = [ipaddress.ip_network(prefix) for prefix in allowed]
 
     def answer(environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
@@ -163,20 +168,28 @@ def application(exporter: Exporter, allowed: Sequence[str]) -> Callable[..., Ite
         if prefixes and not any(client in prefix for prefix in prefixes):
             start("403 Forbidden", [("Content-Type", "text/plain")])
             return [b"This address may not read the metrics.\n"]
-        return inner(environ, start)
+        if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
+            start("405 Method Not Allowed", [("Content-Type", "text/plain"), ("Allow", "GET, HEAD")])
+            return [b"Metrics are only read.\n"]
+        if environ.get("PATH_INFO") not in ("/", "/metrics"):
+            start("404 Not Found", [("Content-Type", "text/plain")])
+            return [b"There is nothing here: ask for /metrics.\n"]
+        body = text().encode()
+        start("200 OK", [("Content-Type", CONTENT_TYPE), ("Content-Length", str(len(body)))])
+        return [b"" if environ["REQUEST_METHOD"] == "HEAD" else body]
 
     return answer
 
 
 def serve(
-    host: str, port: int, exporter: Exporter | None = None, allowed: Sequence[str] = ()
+    host: str, port: int, text: Callable[[], str], allowed: Sequence[str] = ()
 ) -> tuple[WSGIServer, threading.Thread]:
     """Serves /metrics over HTTP from a thread, until the server is shut down.
 
     Args:
         host: address or name to listen on.
         port: TCP port; 0 for any.
-        exporter: what is served.
+        text: what is served: the exposition.
         allowed: prefixes of those who may read; everyone if empty.
 
     Raises:
@@ -185,7 +198,7 @@ def serve(
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         kind = Server6 if family == socket.AF_INET6 else Server
-        server = make_server(host, port, application(exporter or Exporter(), allowed), kind, Silent)
+        server = make_server(host, port, application(text, allowed), kind, Silent)
     except (OSError, OverflowError, UnicodeError) as e:
         reason = getattr(e, "strerror", None) or str(e)
         raise Error(f"{host} port {port} cannot be listened on ({reason}): choose another with --listen.") from None

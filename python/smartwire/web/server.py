@@ -76,7 +76,7 @@ def serve(
     import nicegui
     import uvicorn
 
-    from smartwire.web import privileges
+    from smartwire import privileges
     from smartwire.web.certificate import context
 
     secure = context(certificate, key)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from smartwire.config.access import AccessDenied
+from argon2 import PasswordHasher
+from smartwire.config.access import AccessDenied, Passwords
 from smartwire.config.session import Conflict, Ended, Locked
 from smartwire.errors import NotThere, UsageError
 
@@ -202,6 +203,33 @@ def test_a_password_lets_in_and_five_wrong_ones_lock_out(staffed):
     for name in ("nobody", "olga", "root"):
         with pytest.raises(AccessDenied, match="wrong"):
             engine.login(name, "", "x")
+
+
+def test_a_lockout_survives_a_restart_and_no_clock_makes_it_longer_than_a_day(staffed, tmp_path):
+    file, config = tmp_path / "lockouts.json", staffed.engine.running.config.active()
+
+    def again():
+        cheap = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
+        return Passwords(staffed.clock.monotonic, cheap, file=file, wall=staffed.clock.time)
+
+    def refused(passwords, words: str, password: str = "wrong") -> None:
+        with pytest.raises(AccessDenied, match=words):
+            passwords.verify(config, "alice", password)
+
+    passwords = again()
+    for _ in range(3):
+        refused(passwords, "The user or the password is wrong")
+    passwords = again()
+    for _ in range(2):
+        refused(passwords, "The user or the password is wrong")
+    refused(again(), "alice is locked for 15 more minutes", "correct-horse")
+    assert file.stat().st_mode & 0o777 == 0o600
+    staffed.clock.wall -= 10 * 86_400
+    refused(again(), "alice is locked for 1440 more minutes", "correct-horse")
+    assert again().unlock("alice")
+    again().verify(config, "alice", "correct-horse")
+    file.write_text('{"alice": "nonsense"}')
+    again().verify(config, "alice", "correct-horse")
 
 
 def test_an_idle_session_ends_and_its_exclusive_lock_with_it(staffed):
