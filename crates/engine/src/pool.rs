@@ -4,6 +4,38 @@
 //! that taking one does not read it: it is long out of the caches, and only written then. The one given back last is the
 //! next one taken.
 
+/// A value that few users of a place write: who takes the place over puts back what was written, and where nothing was
+/// does not even ask for its memory. Put it behind what is needed often: the mark comes first.
+#[derive(Clone, Debug, Default)]
+#[repr(C)]
+pub struct Seldom<T> {
+    written: bool,
+    value: T,
+}
+
+impl<T: Default> Seldom<T> {
+    /// As it is where nothing was ever written.
+    pub fn renew(&mut self) {
+        if self.written {
+            *self = Seldom::default();
+        }
+    }
+}
+
+impl<T> std::ops::Deref for Seldom<T> {
+    type Target = T;
+    fn deref(&self) -> &T {
+        &self.value
+    }
+}
+
+impl<T> std::ops::DerefMut for Seldom<T> {
+    fn deref_mut(&mut self) -> &mut T {
+        self.written = true;
+        &mut self.value
+    }
+}
+
 /// Places for values of one type, by number.
 #[derive(Debug)]
 pub struct Pool<T> {
@@ -98,6 +130,16 @@ mod tests {
         assert_ne!(a, b);
         assert_eq!(pool.take(), Some(a));
         assert_eq!(pool[a], 7);
+    }
+
+    #[test]
+    fn what_is_seldom_written_is_put_back_once_it_was() {
+        let mut place: Seldom<[u8; 2]> = Seldom::default();
+        assert_eq!((place[1], place.written), (0, false));
+        place[1] = 7;
+        assert_eq!((place[1], place.written), (7, true));
+        place.renew();
+        assert_eq!((place[1], place.written), (0, false));
     }
 
     #[test]

@@ -101,7 +101,7 @@ impl Engine {
                     custody: pair(&|s| act.custody_of(s)),
                     in_flight: pair(&|s| act.tx[s].nxt() - act.tx[s].una()),
                     delivered: pair(&|s| act.tx[s].una().saturating_sub(1)),
-                    srtt_ns: pair(&|s| act.tx[s].srtt()),
+                    srtt_ns: pair(&|s| if act.tx[s].is_awake() { act.tx[s].srtt() } else { rec.srtt_ns(s) }),
                     cwnd: pair(&|s| u64::from(act.tx[s].cwnd())),
                 },
                 None => FlowInfo {

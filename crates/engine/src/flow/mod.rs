@@ -203,6 +203,14 @@ pub(crate) struct Flow<'a> {
 }
 
 impl Flow<'_> {
+    /// Stream `s` moves: its sender becomes what it was when it was last frozen.
+    pub(crate) fn wake(&mut self, now: Now, s: usize) {
+        let tx = &mut self.act.tx[s];
+        if !tx.is_awake() {
+            tx.wake(&self.rec.tx[s].widen(tx.una()), now);
+        }
+    }
+
     /// What the receiver of stream `s` must know of the other half and of memory.
     pub(crate) fn onward(&self, s: usize, sh: &Shared) -> Onward {
         let (tx, rx) = (&self.act.tx[s], &self.act.rx[s]);

@@ -3,6 +3,7 @@
 use smartwire_packet::csum::prefetch_front;
 
 use crate::api::{FlowKey, Now, Side};
+use crate::pool::Seldom;
 use crate::recv::{FrozenReceiver, Receiver, RecvParams};
 use crate::policy::NO_POLICY;
 use crate::reason::StopReason;
@@ -135,7 +136,7 @@ pub(crate) struct Active {
     pub rx: [Receiver; 2],
     pub tx: [Sender; 2],
     /// Paces the stream towards the core; the other one is paced with its subscriber's.
-    pub pacer: Pacer,
+    pub pacer: Seldom<Pacer>,
 }
 
 impl Record {
@@ -210,7 +211,11 @@ impl Record {
     pub(crate) fn freeze(&mut self, rx: &[Receiver; 2], tx: &[Sender; 2]) {
         for s in 0..2 {
             self.rx[s] = rx[s].freeze();
-            self.tx[s] = SlimSender::from(&tx[s].freeze());
+            if tx[s].is_awake() {
+                self.tx[s] = SlimSender::from(&tx[s].freeze());
+            } else {
+                self.tx[s].window = tx[s].window();
+            }
         }
     }
 
@@ -237,7 +242,7 @@ impl SlimSender {
         }
     }
 
-    fn widen(&self, una: Off) -> FrozenSender {
+    pub(crate) fn widen(&self, una: Off) -> FrozenSender {
         FrozenSender {
             una,
             window: self.window,
@@ -275,7 +280,8 @@ impl Active {
         } = self;
         for s in 0..2 {
             rx[s].thaw(&rec.recv_params(s), &rec.rx[s], now);
-            tx[s].thaw(&rec.send_params(s), &rec.tx[s].widen(rec.rx[s].rcv_nxt), now);
+            let (at, window) = (rec.rx[s].rcv_nxt, u64::from(rec.tx[s].window));
+            tx[s].sleep(&rec.send_params(s), at, at + window);
         }
         *wl = [0, 1].map(|s: usize| WindowFrom { seq: rec.rx[1 - s].rcv_nxt, ack: rec.rx[s].rcv_nxt });
         (*flow, *woken, *no_book) = (id, 0, false);
@@ -283,7 +289,7 @@ impl Active {
         (*progress, *marked_at, *marked_to) = ([now; 2], Now(0), [0; 2]);
         (*pace_at, *draining, *reset_to) = (None, None, [None; 2]);
         *oneway = OneWay::default();
-        *pacer = Pacer::default();
+        pacer.renew();
     }
 
     /// Asks for what a segment of stream `s`, or an acknowledgement of it, will need: all of that stream, and of the other

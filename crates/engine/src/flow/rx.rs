@@ -158,6 +158,7 @@ impl Flow<'_> {
                 count += 1;
             }
         }
+        self.wake(cx.now, o);
         let (dsack, sack) = split_dsack(ack, &blocks[..count]);
         let input = AckIn {
             ack,
@@ -166,7 +167,7 @@ impl Flow<'_> {
             dsack,
             ts_ecr: s.options.ts.map(|ts| ts.ecr),
             ece: s.flags.contains(Flags::ECE),
-            pure: s.len == 0 && !seg.fin && right == tx.right(),
+            pure: s.len == 0 && !seg.fin && right == self.act.tx[o].right(),
             link_full: self.link_full(cx, o),
         };
         let Cx { io, sh, now } = cx;
@@ -326,6 +327,7 @@ impl Flow<'_> {
             }
             return self.no_room(cx, s);
         };
+        self.wake(cx.now, x);
         if self.act.tx[x].enqueue(&mut cx.sh.pool, &held).is_err() {
             return self.no_room(cx, s);
         }
@@ -345,6 +347,7 @@ impl Flow<'_> {
     fn take_ready<I: Io>(&mut self, cx: &mut Cx<'_, I>, x: usize) {
         let before = self.act.rx[x].rcv_nxt();
         while let Some(ready) = self.act.rx[x].ready(&cx.sh.ooo) {
+            self.wake(cx.now, x);
             if self.act.tx[x].enqueue(&mut cx.sh.pool, &ready).is_err() {
                 break;
             }

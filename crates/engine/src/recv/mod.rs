@@ -71,10 +71,10 @@ pub struct Receiver {
     draining: Option<Now>,
     /// Received twice and not reported yet.
     dsack: Option<(Off, Off)>,
-    marks: Marks,
-    blocks: Blocks,
     /// When a segment that is not acceptable was last answered.
     answered: Option<Now>,
+    blocks: Blocks,
+    marks: Marks,
 }
 
 impl Receiver {
@@ -107,9 +107,9 @@ impl Receiver {
             held,
             draining,
             dsack,
-            marks,
-            blocks,
             answered,
+            blocks,
+            marks,
         } = self;
         *params = RecvParams { shift: p.shift.min(14), mss: p.mss.max(1), ..*p };
         (*rcv_nxt, *told_ack, *told_right) = (nxt, told, right.max(told));

@@ -113,13 +113,13 @@ impl Sender {
         found: &mut Found,
         out: &mut AckOut,
     ) {
-        let known = self.sack_seen;
-        self.sack_seen = [(0, 0); 4];
+        let known = self.loss.sack_seen;
+        self.loss.sack_seen = [(0, 0); 4];
         for (i, &(left, right)) in blocks.iter().take(4).enumerate() {
             if left >= right || right > self.nxt || right <= self.una {
                 continue;
             }
-            self.sack_seen[i] = (left, right);
+            self.loss.sack_seen[i] = (left, right);
             // What earlier ACKs said already is not walked again.
             let mut fresh = (left.max(self.una), right);
             for &(l, r) in &known {
@@ -223,22 +223,22 @@ impl Sender {
             }
         }
         let bytes = (right - left) as u32;
-        if self.undo_left == 0 {
+        if self.loss.undo_left == 0 {
             // Not ours: the network duplicates.
             return;
         }
         out.spurious += bytes;
         self.blame.spurious(bytes);
         self.rack.dsack(self.una, self.nxt);
-        self.undo_left = self.undo_left.saturating_sub(bytes);
+        self.loss.undo_left = self.loss.undo_left.saturating_sub(bytes);
         self.undo_if_all_needless(out);
     }
 
     pub(super) fn undo_if_all_needless(&mut self, out: &mut AckOut) {
-        if self.undo_left > 0 {
+        if self.loss.undo_left > 0 {
             return;
         }
-        if let Some(saved) = self.saved.take() {
+        if let Some(saved) = self.loss.saved.take() {
             self.cc.undo(&saved);
             self.prr.stop();
             out.undone = true;
@@ -249,10 +249,10 @@ impl Sender {
     /// first retransmission. Safe for the segment at una only, since only that one updates TS.Recent, and only where the
     /// ratcheted timestamp moved in between.
     fn reno_eifel(&mut self, ack: &AckIn<'_>, found: &Found, out: &mut AckOut) {
-        let (Some(ecr), Some(stamp)) = (ack.ts_ecr, self.retx_stamp) else { return };
+        let (Some(ecr), Some(stamp)) = (ack.ts_ecr, self.loss.retx_stamp) else { return };
         if self.params.ts && found.head_retx && self.recovering && (ecr.wrapping_sub(stamp) as i32) < 0 {
-            out.spurious += self.undo_left;
-            self.undo_left = 0;
+            out.spurious += self.loss.undo_left;
+            self.loss.undo_left = 0;
             self.undo_if_all_needless(out);
         }
     }
@@ -268,7 +268,7 @@ impl Sender {
         } else if ack.ack > p.end {
             // Acknowledged, more was sent and acknowledged after it, and no duplicate was reported.
             self.probe.last = None;
-            if self.params.sack && p.start >= self.blame_from {
+            if self.params.sack && p.start >= self.loss.blame_from {
                 out.lost += (p.end - p.start) as u32;
                 self.blame.lost((p.end - p.start) as u32);
             }
@@ -306,7 +306,7 @@ impl Sender {
         // Lost in the first flight after idleness, or during an outage, says nothing about the rate; lost among what was
         // sent before the last cut, nothing new.
         let first = n.is(FIRST_FLIGHT) && !n.is(RETX);
-        if !first && !self.rtt.is_tainted(n.xmit) && n.xmit >= self.last_cut {
+        if !first && !self.rtt.is_tainted(n.xmit) && n.xmit >= self.loss.last_cut {
             self.blame.lost(n.seq_len());
             self.blamed = true;
         }
@@ -318,17 +318,17 @@ impl Sender {
             out.lost += self.lost_found;
             if !self.recovering {
                 self.recovering = true;
-                self.recover = self.nxt;
-                self.saved = None;
-                self.undo_left = 0;
-                self.retx_stamp = None;
+                self.loss.recover = self.nxt;
+                self.loss.saved = None;
+                self.loss.undo_left = 0;
+                self.loss.retx_stamp = None;
             }
             let heavy = self.blame.heavy();
             if self.blamed && (link_full || heavy) {
                 self.cut_for_loss(now, heavy, out);
             }
         }
-        if self.recovering_or_reducing() && self.una >= self.recover {
+        if self.recovering_or_reducing() && self.una >= self.loss.recover {
             self.end_recovery();
         }
         if self.prr.active {
@@ -374,14 +374,14 @@ impl Sender {
         // RecoverFS of RFC 9937: the flight before this ACK.
         let flight = (self.nxt - self.una) as u32 - self.q.sacked + out.delivered();
         let saved = self.cc.cut(why, flight, floor, ceiling);
-        if self.saved.is_none() && why == Cut::Loss {
-            self.saved = Some(saved);
+        if self.loss.saved.is_none() && why == Cut::Loss {
+            self.loss.saved = Some(saved);
         }
-        self.recover = self.nxt;
-        self.last_cut = now;
-        self.blame_from = self.nxt;
+        self.loss.recover = self.nxt;
+        self.loss.last_cut = now;
+        self.loss.blame_from = self.nxt;
         // Once per window of data, and Y is told whatever the reason was (RFC 3168 section 6.1.2).
-        self.ecn_until = self.nxt + 1;
+        self.loss.ecn_until = self.nxt + 1;
         self.cwr = self.params.ecn;
         self.prr.start(flight);
         out.cut = true;
@@ -389,7 +389,7 @@ impl Sender {
 
     /// Congestion marks, then growth.
     fn grow(&mut self, now: Now, ack: &AckIn<'_>, out: &mut AckOut) {
-        if ack.ece && self.params.ecn && self.una >= self.ecn_until && !out.cut {
+        if ack.ece && self.params.ecn && self.una >= self.loss.ecn_until && !out.cut {
             self.cut(now, Cut::Ecn, 0, u32::MAX, out);
         }
         if !self.prr.active && out.delivered() > 0 {

@@ -19,7 +19,7 @@ pub(super) enum Cut {
     Ecn,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Cubic {
     mss: u32,
     pub cwnd: u32,

@@ -1,6 +1,7 @@
 //! The record that stays of a sender with nothing outstanding.
 
-use super::types::{FrozenSender, SenderParams};
+use super::cubic::Cubic;
+use super::types::FrozenSender;
 use super::Sender;
 use crate::api::Now;
 
@@ -15,7 +16,7 @@ impl Sender {
         debug_assert!(self.is_idle());
         FrozenSender {
             una: self.una,
-            window: self.right.saturating_sub(self.una).min(u64::from(u32::MAX)) as u32,
+            window: self.window(),
             srtt_us: us(self.rtt.smoothed()),
             min_rtt_us: us(self.rtt.min()),
             cwnd: if self.prr.active { self.cc.ssthresh } else { self.cc.cwnd },
@@ -24,13 +25,16 @@ impl Sender {
         }
     }
 
-    /// Becomes the sender that [`Sender::freeze`] left, at time `now`.
-    pub fn thaw(&mut self, params: &SenderParams, frozen: &FrozenSender, now: Now) {
-        *self = Sender::new(params, frozen.una, frozen.una + u64::from(frozen.window));
+    /// Becomes, where it stands, the sender that [`Sender::freeze`] left, at time `now`.
+    pub fn wake(&mut self, frozen: &FrozenSender, now: Now) {
         let ns = |us: u32| u64::from(us) * 1000;
+        self.awake = true;
         self.rtt.seed(ns(frozen.srtt_us), ns(frozen.min_rtt_us), now);
         self.rack.learn(ns(frozen.reordering_us));
-        self.cc.cwnd = frozen.cwnd.max(1);
-        self.cc.ssthresh = frozen.ssthresh;
+        self.cc = Cubic::new(u32::from(self.params.mss));
+        if frozen.cwnd > 0 {
+            self.cc.cwnd = frozen.cwnd;
+            self.cc.ssthresh = frozen.ssthresh;
+        }
     }
 }

@@ -31,6 +31,7 @@ pub use types::{
 };
 
 use crate::api::{FrameId, Now};
+use crate::pool::Seldom;
 use crate::seq::Off;
 use smartwire_packet::csum::prefetch_front;
 use blame::Blame;
@@ -43,23 +44,30 @@ use rack::Rack;
 use rate::Rate;
 use rtt::Rtt;
 
-/// The sender of one stream. First where it stands, then what every segment and acknowledgement needs, from `blame_from`
-/// on what a loss does.
-#[derive(Clone, Debug)]
-#[repr(C)]
+/// The sender of one stream: first where it stands, then what every segment and acknowledgement needs.
+///
+/// One that stands still is *asleep*: only its first cache line counts, all else is as [`Default`] makes it.
+#[derive(Clone, Debug, Default)]
+#[repr(C, align(64))]
 pub struct Sender {
     una: Off,
     nxt: Off,
     end: Off,
     right: Off,
+    /// Highest flight of this round and the one before, bytes.
+    peak: u32,
+    peak_before: u32,
+    /// The same, coming down by a quarter of what is delivered at most.
+    peak_held: u32,
     params: SenderParams,
+    awake: bool,
     /// Between the detection of a loss and the acknowledgement of all that was sent by then, or by the last cut.
     recovering: bool,
     cwr: bool,
     /// First flight after the start or after idleness: segments that may still join it; nothing of it delivered yet.
     first_left: u8,
     first_open: bool,
-    /// Within one call: bytes found lost, whether blame may follow, and what a duplicate ACK without SACK stands for.
+    /// Within one call: whether blame may follow, bytes found lost, and what a duplicate ACK without SACK stands for.
     blamed: bool,
     lost_found: u32,
     dup_bytes: u32,
@@ -69,17 +77,19 @@ pub struct Sender {
     rtt: Rtt,
     rate: Rate,
     cc: Cubic,
-    prr: Prr,
-    recover: Off,
     last_new: Option<Now>,
     last_xmit: Now,
-    /// Highest flight of this round and the one before, bytes.
-    peak: u32,
-    peak_before: u32,
-    /// The same, coming down by a quarter of what is delivered at most.
-    peak_held: u32,
     reno: NewReno,
     blame: Blame,
+    prr: Prr,
+    loss: Seldom<Loss>,
+}
+
+/// What a loss leaves behind.
+#[derive(Clone, Debug, Default)]
+struct Loss {
+    /// Recovery ends once una has come here.
+    recover: Off,
     blame_from: Off,
     /// When the window was last cut: a loss among what was sent before is part of the same congestion.
     last_cut: Now,
@@ -95,12 +105,6 @@ pub struct Sender {
     resent_segs: u64,
 }
 
-impl Default for Sender {
-    fn default() -> Sender {
-        Sender::new(&SenderParams::default(), 0, 0)
-    }
-}
-
 impl Sender {
     /// Y acknowledged again what it had acknowledged of a stream that stands still, with this right edge of its window.
     pub fn on_still_ack(&mut self, right: Off) {
@@ -110,50 +114,72 @@ impl Sender {
 
     /// A sender with nothing queued, una = nxt = `una`, that may send up to `right`.
     pub fn new(params: &SenderParams, una: Off, right: Off) -> Sender {
-        let mut params = *params;
-        params.mss = params.mss.max(1);
-        Sender {
-            params,
-            q: Queue::new(),
+        let mut sender = Sender::default();
+        sender.sleep(params, una, right);
+        sender.wake(&FrozenSender::default(), Now(0));
+        sender
+    }
+
+    /// Stands still from now on, wherever it stood before. Every field is named, so that none stays what it was.
+    pub(crate) fn sleep(&mut self, p: &SenderParams, at: Off, edge: Off) {
+        let Sender {
             una,
-            nxt: una,
-            end: una,
+            nxt,
+            end,
             right,
-            rtt: Rtt::default(),
-            rate: Rate::default(),
-            rack: Rack::default(),
-            reno: NewReno::default(),
-            probe: Probe::default(),
-            cc: Cubic::new(u32::from(params.mss)),
-            prr: Prr::default(),
-            blame: Blame::default(),
-            recovering: false,
-            recover: una,
-            last_cut: Now(0),
-            blame_from: una,
-            saved: None,
-            undo_left: 0,
-            retx_stamp: None,
-            ecn_until: una,
-            cwr: false,
-            sack_seen: [(0, 0); 4],
-            peak: 0,
-            peak_before: 0,
-            peak_held: 0,
-            first_left: 0,
-            first_open: false,
-            last_new: None,
-            last_xmit: Now(0),
-            resent_segs: 0,
-            lost_found: 0,
-            blamed: false,
-            dup_bytes: 0,
+            peak,
+            peak_before,
+            peak_held,
+            params,
+            awake,
+            recovering,
+            cwr,
+            first_left,
+            first_open,
+            blamed,
+            lost_found,
+            dup_bytes,
+            q,
+            rack,
+            probe,
+            rtt,
+            rate,
+            cc,
+            last_new,
+            last_xmit,
+            reno,
+            blame,
+            prr,
+            loss,
+        } = self;
+        *params = SenderParams { mss: p.mss.max(1), ..*p };
+        (*una, *nxt, *end, *right) = (at, at, at, edge);
+        (*peak, *peak_before, *peak_held) = (0, 0, 0);
+        (*recovering, *cwr, *first_left, *first_open, *blamed) = (false, false, 0, false, false);
+        if !std::mem::take(awake) {
+            return;
         }
+        (*lost_found, *dup_bytes, *last_new, *last_xmit) = (0, 0, None, Now(0));
+        *q = Queue::default();
+        *rack = Rack::default();
+        *probe = Probe::default();
+        *rtt = Rtt::default();
+        *rate = Rate::default();
+        *cc = Cubic::default();
+        *reno = NewReno::default();
+        *blame = Blame::default();
+        *prr = Prr::default();
+        loss.renew();
+    }
+
+    /// It is not asleep: something was queued since it stood still.
+    pub(crate) fn is_awake(&self) -> bool {
+        self.awake
     }
 
     /// Asks for all that a segment or an acknowledgement needs.
     pub(crate) fn prefetch(&self) {
-        prefetch_front(self, std::mem::offset_of!(Sender, blame_from));
+        prefetch_front(self, std::mem::offset_of!(Sender, prr));
     }
 
     /// Asks for the first segment that waits for its acknowledgement, and the last one.
@@ -164,13 +190,13 @@ impl Sender {
 
     /// The same for a stream that stands still.
     pub(crate) fn prefetch_still(&self) {
-        prefetch_front(self, 128);
+        prefetch_front(self, 64);
     }
 
     /// Takes the next segment in order; `seg.start` must be [`Sender::end`]. [`Full`]: the pool is empty, nothing was
     /// taken. A segment that takes no sequence number is refused likewise.
     pub fn enqueue(&mut self, pool: &mut SegPool, seg: &Seg) -> Result<(), Full> {
-        debug_assert_eq!(seg.start, self.end);
+        debug_assert!(self.awake && seg.start == self.end);
         if seg.seq_len() == 0 {
             return Err(Full);
         }
@@ -185,6 +211,9 @@ impl Sender {
 
     /// Gives every segment back; for a flow that is reset. `freed` is called with each frame.
     pub fn clear(&mut self, pool: &mut SegPool, mut freed: impl FnMut(FrameId)) {
+        if !self.awake {
+            return;
+        }
         while self.q.head != NONE {
             if let Some(frame) = self.q.pop(pool).frame_to_free() {
                 freed(frame);
@@ -231,6 +260,10 @@ impl Sender {
     /// One past the highest byte queued: where the next segment must begin.
     pub fn end(&self) -> Off {
         self.end
+    }
+    /// Right edge of Y's window less una, bytes.
+    pub(crate) fn window(&self) -> u32 {
+        self.right.saturating_sub(self.una).min(u64::from(u32::MAX)) as u32
     }
     /// Right edge of Y's window.
     pub fn right(&self) -> Off {
@@ -280,11 +313,11 @@ impl Sender {
     }
     /// Frame memory held, bytes.
     pub fn held(&self) -> u32 {
-        self.q.held
+        if self.awake { self.q.held } else { 0 }
     }
     /// Segments sent more than once so far, probes with payload included.
     pub fn resent_segments(&self) -> u64 {
-        self.resent_segs
+        self.loss.resent_segs
     }
     /// Congestion window, bytes.
     pub fn cwnd(&self) -> u32 {

@@ -43,7 +43,7 @@ impl Sender {
     /// una advanced by `segs` segments, the last of which had been sent again at `last_retx`, if it was.
     pub(super) fn reno_advance(&mut self, pool: &mut SegPool, now: Now, segs: u32, last_retx: Option<Now>) {
         let nothing_beyond = self.reno.dups == 0;
-        if self.recovering && self.una < self.recover {
+        if self.recovering && self.una < self.loss.recover {
             // Partial ACK, RFC 6582 section 3.2 step 3: the next hole begins at una.
             self.reno.dups = self.reno.dups.saturating_sub(segs.saturating_sub(1));
             self.reno_lose_head(pool, now);

@@ -160,7 +160,7 @@ impl Sender {
         if self.reneged(pool, now) {
             let before = self.q.lost;
             self.q.unsack_all(pool);
-            self.sack_seen = [(0, 0); 4];
+            self.loss.sack_seen = [(0, 0); 4];
             self.probe.reneging = None;
             // Nobody's fault but Y's: recovery without blame.
             self.lost_found += self.q.lost - before;

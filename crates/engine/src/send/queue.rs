@@ -172,8 +172,8 @@ pub(super) struct Queue {
     pub held: u32,
 }
 
-impl Queue {
-    pub fn new() -> Queue {
+impl Default for Queue {
+    fn default() -> Queue {
         Queue {
             head: NONE,
             tail: NONE,
@@ -191,7 +191,9 @@ impl Queue {
             held: 0,
         }
     }
+}
 
+impl Queue {
     /// Appends a segment, unsent.
     pub fn push(&mut self, pool: &mut SegPool, seg: &Seg) -> Result<(), Full> {
         let id = pool.0.take().ok_or(Full)?;

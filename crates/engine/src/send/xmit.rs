@@ -17,6 +17,9 @@ impl Sender {
     /// share and the pacing leave, in bytes; with 0 only a probe can come. Nothing is changed until [`Sender::sent`].
     pub fn next(&self, pool: &SegPool, now: Now, budget: u32) -> Option<Xmit> {
         let _ = now;
+        if !self.awake {
+            return None;
+        }
         if self.probe.due.is_some() {
             return self.probe_choice(pool);
         }
@@ -98,10 +101,10 @@ impl Sender {
         n.flags |= RETX;
         n.retx = n.retx.saturating_add(1);
         if !probe {
-            self.undo_left = self.undo_left.saturating_add(n.seq_len());
-            self.retx_stamp.get_or_insert(ts_val);
+            self.loss.undo_left = self.loss.undo_left.saturating_add(n.seq_len());
+            self.loss.retx_stamp.get_or_insert(ts_val);
         }
-        self.resent_segs += 1;
+        self.loss.resent_segs += 1;
     }
 
     fn fly(&mut self, pool: &mut SegPool, now: Now, id: u32) {
@@ -114,7 +117,9 @@ impl Sender {
         self.rate.stamp(now, n, flight);
         let len = n.seq_len();
         self.q.fly(pool, id);
-        self.prr.sent(len);
+        if self.prr.active {
+            self.prr.sent(len);
+        }
         self.peak = self.peak.max(self.in_flight());
         if self.q.unsent == NONE && self.q.lost == 0 && self.q.flight < self.cc.cwnd {
             self.rate.ran_dry(self.q.flight);
@@ -139,6 +144,9 @@ impl Sender {
 
     /// When [`Sender::on_timer`] wants to be called; `None`: not before the next event.
     pub fn deadline(&self) -> Option<Now> {
+        if !self.awake {
+            return None;
+        }
         match (self.rack.deadline, self.probe.deadline) {
             (Some(a), Some(b)) => Some(a.min(b)),
             (a, b) => a.or(b),
@@ -177,13 +185,13 @@ impl Sender {
         self.cc.set_mss(u32::from(self.params.mss));
         if self.q.lost > 0 && !self.recovering {
             self.recovering = true;
-            self.recover = self.nxt;
-            self.saved = None;
-            self.undo_left = 0;
+            self.loss.recover = self.nxt;
+            self.loss.saved = None;
+            self.loss.undo_left = 0;
         }
         self.probe.size_doubt = 0;
         self.probe.due = None;
-        self.sack_seen = [(0, 0); 4];
+        self.loss.sack_seen = [(0, 0); 4];
         self.arm(pool);
         all
     }

@@ -242,7 +242,8 @@ fn an_idle_sender_thaws_as_it_was() {
     let frozen = p.b.s.freeze();
     assert!(std::mem::size_of::<FrozenSender>() <= 40);
     let mut s = Sender::default();
-    s.thaw(&params(), &frozen, p.b.now);
+    s.sleep(&params(), frozen.una, frozen.una + u64::from(frozen.window));
+    s.wake(&frozen, p.b.now);
     assert_eq!(s.freeze(), frozen);
     assert_eq!((s.una(), s.nxt(), s.end(), s.right()), (p.b.s.una(), p.b.s.una(), p.b.s.una(), p.b.s.right()));
     assert!(s.srtt().abs_diff(p.b.s.srtt()) < 1000);
