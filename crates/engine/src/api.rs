@@ -164,6 +164,8 @@ pub trait Io {
     fn custody_claim(&mut self, key: &FlowKey) -> Option<u32>;
     /// Rewrites an entry. Must happen before the packet that creates the custody is sent.
     fn custody_write(&mut self, entry: u32, mark: &CustodyMark);
+    /// An entry, or none where it is beyond the book, may be rewritten soon: a hint to bring it into the caches.
+    fn custody_ahead(&self, _entry: u32) {}
     /// Gives an entry back.
     fn custody_release(&mut self, entry: u32);
 }

@@ -152,7 +152,7 @@ impl Engine {
                 scratch: vec![0; 1 << 16],
                 ip_id: seed as u16,
                 policies: Policies::none(),
-                memory: Memory { frame: 2048, limit: cfg.stream_bytes, free: 0, busy: 0, rung: 0 },
+                memory: Memory::new(cfg.stream_bytes),
                 more: None,
                 cfg,
             },
@@ -166,7 +166,7 @@ impl Engine {
         for frames in rx.chunks(BATCH) {
             self.parse(frames, io, &mut batch);
             self.changed = false;
-            self.look_up(&mut batch);
+            self.look_up(&mut batch, io);
             let streams = streams(&batch);
             for (i, parsed) in batch.iter().enumerate() {
                 // Does another segment of the same stream follow soon?
@@ -253,7 +253,7 @@ impl Engine {
     }
 
     /// Finds the flows and asks for all that they will need, each stage for what the one before it found.
-    fn look_up(&self, batch: &mut [Parsed]) {
+    fn look_up<I: Io>(&self, batch: &mut [Parsed], io: &I) {
         for parsed in batch.iter_mut().filter(|parsed| parsed.has_key()) {
             parsed.flow = self.index.find(parsed.hash, |_| true);
             parsed.flow.into_iter().for_each(|id| self.records.prefetch(id));
@@ -271,6 +271,7 @@ impl Engine {
         }
         for parsed in batch.iter() {
             let Some(rec) = parsed.flow.and_then(|id| self.records.get(id)) else { continue };
+            io.custody_ahead(rec.entry);
             self.sh.subs.prefetch_more(rec.sub, rec.active);
             self.active_wheel.prefetch(rec.active);
             if let Some(act) = self.actives.get(rec.active) {

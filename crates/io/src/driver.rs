@@ -172,6 +172,12 @@ impl Io for Driver {
         }
     }
 
+    fn custody_ahead(&self, entry: u32) {
+        if let Some(book) = &self.book {
+            book.ahead(entry);
+        }
+    }
+
     fn custody_release(&mut self, entry: u32) {
         if let Some(book) = &self.book {
             book.release(entry);

@@ -16,6 +16,7 @@
 use std::sync::Arc;
 
 use smartwire_engine::FrameId;
+use smartwire_packet::csum::prefetch_slice;
 
 use crate::error::IoError;
 use crate::region::Region;
@@ -213,6 +214,13 @@ impl Frames {
         self.census.free -= 1;
         self.census.held += 1;
         self.meta[id as usize] = Meta::new(State::Held, 0);
+        if let Some(next) = self.free.last() {
+            // Written soon, and perhaps long out of the caches: its first lines, where an ACK lies, are asked for.
+            // SAFETY: a free frame is in nobody's hands.
+            let bytes = unsafe { self.region.slice(FrameId(*next)) };
+            prefetch_slice(bytes, 0);
+            prefetch_slice(bytes, 64);
+        }
         Some(FrameId(id))
     }
 

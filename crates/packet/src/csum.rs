@@ -13,36 +13,55 @@ pub use verify::{fill_l4, verify, verify_ip, verify_l4, verify_outer_udp};
 /// Ones-complement sum of big-endian 16-bit words, a last odd byte padded with zero on the right.
 #[inline]
 pub fn sum(bytes: &[u8]) -> u16 {
-    // Below this a call and its set-up cost more than they save.
-    if bytes.len() >= 128 {
-        if let Some(wide) = avx2::sum(bytes) {
-            return wide;
-        }
-    }
-    sum_portable(bytes)
+    u16::from_be(fold(wide(bytes)))
 }
 
 /// As [`sum`], without vector instructions of its own.
 #[inline]
 pub fn sum_portable(bytes: &[u8]) -> u16 {
-    // Ones-complement addition is indifferent to byte order (RFC 1071 section 2), so words are added as the machine
-    // loads them and the result is swapped once. 32-bit words in a 64-bit accumulator can't overflow.
-    let mut acc = 0_u64;
+    u16::from_be(fold(wide_portable(bytes)))
+}
+
+/// As [`sum`], of words as the machine loads them, and not folded: ones-complement addition is indifferent to byte order
+/// and to the width of its words (RFC 1071 section 2), so the result of several is folded and swapped once.
+#[inline]
+pub(crate) fn wide(bytes: &[u8]) -> u64 {
+    // Below this a call and its set-up cost more than they save.
+    if bytes.len() >= 128 {
+        if let Some(sum) = avx2::wide(bytes) {
+            return sum;
+        }
+    }
+    wide_portable(bytes)
+}
+
+#[inline]
+fn wide_portable(bytes: &[u8]) -> u64 {
+    let mut acc = 0;
     let mut words = bytes.chunks_exact(8);
-    for w in &mut words {
-        let mut a = [0; 8];
-        a.copy_from_slice(w);
-        let v = u64::from_ne_bytes(a);
-        acc += (v & 0xffff_ffff) + (v >> 32);
+    for word in &mut words {
+        acc = add_wide(acc, u64::from_ne_bytes(word.try_into().unwrap_or_default()));
     }
-    let rest = words.remainder();
-    let mut a = [0; 8];
-    for (to, from) in a.iter_mut().zip(rest) {
-        *to = *from;
+    let mut rest = words.remainder();
+    if let Some((word, after)) = rest.split_first_chunk::<4>() {
+        acc = add_wide(acc, u64::from(u32::from_ne_bytes(*word)));
+        rest = after;
     }
-    let v = u64::from_ne_bytes(a);
-    acc += (v & 0xffff_ffff) + (v >> 32);
-    u16::from_be(fold(acc))
+    if let Some((word, after)) = rest.split_first_chunk::<2>() {
+        acc = add_wide(acc, u64::from(u16::from_ne_bytes(*word)));
+        rest = after;
+    }
+    match rest {
+        [last] => add_wide(acc, u64::from(u16::from_ne_bytes([*last, 0]))),
+        _ => acc,
+    }
+}
+
+/// Ones-complement addition of 64-bit words.
+#[inline(always)]
+pub(crate) fn add_wide(a: u64, b: u64) -> u64 {
+    let (s, carry) = a.overflowing_add(b);
+    s.wrapping_add(u64::from(carry))
 }
 
 /// Folds a sum of words to 16 bits with end-around carries.

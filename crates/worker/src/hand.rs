@@ -142,6 +142,9 @@ impl Io for Hand {
     fn custody_write(&mut self, entry: u32, mark: &CustodyMark) {
         self.book.write(entry, mark);
     }
+    fn custody_ahead(&self, entry: u32) {
+        self.book.ahead(entry);
+    }
     fn custody_release(&mut self, entry: u32) {
         self.book.release(entry);
     }

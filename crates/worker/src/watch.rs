@@ -108,6 +108,9 @@ impl<I: Io> Io for Watched<'_, I> {
     fn custody_write(&mut self, entry: u32, mark: &CustodyMark) {
         self.io.custody_write(entry, mark);
     }
+    fn custody_ahead(&self, entry: u32) {
+        self.io.custody_ahead(entry);
+    }
     fn custody_release(&mut self, entry: u32) {
         self.io.custody_release(entry);
     }

@@ -27,13 +27,16 @@ impl Flow<'_> {
     /// Brings the book and the gauges up to date with the custody that there is now, or is about to be.
     pub(crate) fn mark<I: Io>(&mut self, cx: &mut Cx<'_, I>) {
         let custody = self.act.custody_of(0) + self.act.custody_of(1);
+        let marked = self.rec.has(flag::MARKED);
+        if custody == 0 && self.act.custody == 0 && !marked {
+            return;
+        }
         let stats = &mut cx.sh.stats;
         stats.custody_bytes = stats.custody_bytes + custody - self.act.custody;
         if self.act.custody == 0 && custody > 0 {
             self.act.progress = [cx.now; 2];
         }
         self.act.custody = custody;
-        let marked = self.rec.has(flag::MARKED);
         // A receiver that has got beyond the book's number for its reset would ignore it.
         let beyond = |s: usize| self.act.tx[s].nxt() > self.act.marked_to[s];
         let stale = custody > 0 && (cx.now.since(self.act.marked_at) >= REFRESH_NS || beyond(0) || beyond(1));

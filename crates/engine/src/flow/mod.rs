@@ -77,6 +77,8 @@ pub(crate) struct Memory {
     pub free: u32,
     /// Flows that have something outstanding.
     pub busy: u32,
+    /// What is free, shared by them and one more, bytes of payload.
+    fair: u64,
     /// Rung of the ladder: 0 plenty, 1 no new flows, 2 no growth, 3 nothing more can be held.
     pub rung: u8,
 }
@@ -87,6 +89,15 @@ const RUNGS: [u64; 3] = [30, 20, 10];
 const HYSTERESIS: u64 = 5;
 
 impl Memory {
+    /// Nothing is known yet.
+    pub(crate) fn new(limit: u32) -> Memory {
+        Memory { frame: 2048, limit, free: 0, busy: 0, fair: 0, rung: 0 }
+    }
+
+    fn share(&mut self) {
+        self.fair = u64::from(self.free) * FULL / (u64::from(self.busy) + 1);
+    }
+
     /// Looks at the gauge.
     fn look(&mut self, free: u32, percent: u64, cfg: &Config) {
         let mut rung = 0;
@@ -100,6 +111,7 @@ impl Memory {
         self.free = free;
         let free_bytes = (u64::from(free) * u64::from(self.frame)).min(u64::from(cfg.stream_bytes));
         self.limit = (free_bytes as u32).max(4 * self.frame);
+        self.share();
     }
 }
 
@@ -124,7 +136,7 @@ impl Shared {
 
     /// What is free, shared by the flows that have something outstanding, bytes of payload.
     pub(crate) fn fair(&self) -> u64 {
-        u64::from(self.memory.free) * FULL / (u64::from(self.memory.busy) + 1)
+        self.memory.fair
     }
 
     /// True where a flow that has promised its senders so much may begin to use it.
@@ -140,7 +152,13 @@ impl Shared {
 
     /// What a flow has promised changes from `was` to `is`; 0 while nothing is outstanding.
     pub(crate) fn promise(&mut self, was: &mut u64, is: u64) {
-        self.memory.busy = self.memory.busy + u32::from(is > 0) - u32::from(*was > 0);
+        if is == *was {
+            return;
+        }
+        if (is > 0) != (*was > 0) {
+            self.memory.busy = if is > 0 { self.memory.busy + 1 } else { self.memory.busy - 1 };
+            self.memory.share();
+        }
         self.stats.promised_bytes = self.stats.promised_bytes + is - *was;
         *was = is;
     }

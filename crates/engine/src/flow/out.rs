@@ -303,7 +303,7 @@ impl Flow<'_> {
             bytes => bytes,
         };
         cx.sh.subs.in_flight(cx.now, sub, self.handle, in_flight);
-        if tx.wants_to_send(&cx.sh.pool, cx.now) {
+        if tx.wants_to_send(&cx.sh.pool) {
             cx.sh.subs.ready(cx.now, sub, self.handle);
         } else {
             cx.sh.subs.unready(sub, self.handle);

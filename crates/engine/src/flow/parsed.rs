@@ -66,28 +66,22 @@ const NO_KEY: FlowKey = FlowKey {
 impl Parsed {
     /// Parses a frame and hashes its key.
     pub(crate) fn new(rx: &Rx, bytes: &[u8], hasher: &Hasher, scope_seed: u64) -> Parsed {
-        let mut parsed = Parsed { rx: *rx, what: What::Other, layers: NO_LAYERS, key: NO_KEY, hash: 0, flow: None };
+        let without = |what, layers| Parsed { rx: *rx, what, layers, key: NO_KEY, hash: 0, flow: None };
         let layers = match parse(bytes) {
             Ok(layers) => layers,
-            Err(smartwire_packet::Refusal::TcpHeader) => {
-                parsed.what = What::Malformed;
-                return parsed;
-            }
-            Err(_) => return parsed,
+            Err(smartwire_packet::Refusal::TcpHeader) => return without(What::Malformed, NO_LAYERS),
+            Err(_) => return without(What::Other, NO_LAYERS),
         };
-        parsed.layers = layers;
-        parsed.what = match layers.proto {
+        let what = match layers.proto {
             proto::TCP if layers.frag => What::Fragment,
             proto::TCP => What::Segment,
-            proto::ICMP | proto::ICMPV6 => What::Icmp,
-            _ => What::Other,
+            proto::ICMP | proto::ICMPV6 => return without(What::Icmp, layers),
+            _ => return without(What::Other, layers),
         };
-        if let (What::Segment | What::Fragment, Some((src, dst))) = (parsed.what, layers.ports(bytes)) {
-            let scope = layers.scope(bytes, scope_seed);
-            parsed.key = key(rx.port.side(), layers.src(bytes), layers.dst(bytes), src, dst, scope);
-            parsed.hash = hasher.flow(&parsed.key);
-        }
-        parsed
+        let Some((src, dst)) = layers.ports(bytes) else { return without(what, layers) };
+        let scope = layers.scope(bytes, scope_seed);
+        let key = key(rx.port.side(), layers.src(bytes), layers.dst(bytes), src, dst, scope);
+        Parsed { rx: *rx, what, layers, key, hash: hasher.flow(&key), flow: None }
     }
 
     /// True where the key names a flow.

@@ -8,23 +8,24 @@ use crate::seq::Off;
 impl Receiver {
     /// Chooses the acknowledgement, at most `target`, the right edge, and the window field that says so.
     pub(super) fn encode(&self, target: Off, onward: &Onward) -> (Off, Off, u16) {
-        let unit = 1u64 << self.params.shift;
+        // A unit of the window field is a power of two.
+        let below = (1u64 << self.params.shift) - 1;
         let (wish, limit) = self.edges(target, onward);
         let told_right = if breaks(Broken::EdgeRetracted) { target } else { self.told_right };
         let room = wish.max(told_right).saturating_sub(target);
         // Rounded up where that keeps within the limit: the edge must not go back. Rounded down else.
-        let up = target + room.next_multiple_of(unit);
-        let down = target + room / unit * unit;
+        let up = target + ((room + below) & !below);
+        let down = target + (room & !below);
         let right = if up <= limit.max(told_right) { up } else { down };
         if right >= told_right {
             return self.field(target, right);
         }
         // The edge may not grow: acknowledge only so much that the distance to it can be expressed.
-        let distance = (self.told_right - target).next_multiple_of(unit);
+        let distance = (self.told_right - target + below) & !below;
         match self.told_right.checked_sub(distance).filter(|ack| *ack >= self.told_ack) {
             Some(ack) => self.field(ack, self.told_right),
             // Only an edge that Y's own packets drew can lie so: up to a unit beyond it, once.
-            None => self.field(self.told_ack, self.told_ack + (self.told_right - self.told_ack).next_multiple_of(unit)),
+            None => self.field(self.told_ack, self.told_ack + ((self.told_right - self.told_ack + below) & !below)),
         }
     }
 

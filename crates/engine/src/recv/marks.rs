@@ -57,6 +57,10 @@ impl Marks {
 
     /// X was told of all below `told`.
     pub fn told(&mut self, told: Off) {
+        if self.list[..self.count].last().is_none_or(|m| m.end <= told) {
+            self.count = 0;
+            return;
+        }
         let gone = self.list[..self.count].iter().take_while(|m| m.end <= told).count();
         self.list.copy_within(gone..self.count, 0);
         self.count -= gone;

@@ -297,8 +297,8 @@ impl Sender {
     }
     /// True if something waits that only the subscriber's budget and the pacing may hold back: window and congestion
     /// control would let it go.
-    pub fn wants_to_send(&self, pool: &SegPool, now: Now) -> bool {
-        self.next(pool, now, u32::MAX).is_some()
+    pub fn wants_to_send(&self, pool: &SegPool) -> bool {
+        self.awake && (self.probe.due.is_some() || self.choice(pool, u32::MAX).is_some())
     }
     /// Queued segments that share bytes with `[start, end)`, for the comparison of their content.
     pub fn overlapping<'a>(&self, pool: &'a SegPool, start: Off, end: Off) -> impl Iterator<Item = Seg> + 'a {

@@ -23,12 +23,20 @@ impl Sender {
         if self.probe.due.is_some() {
             return self.probe_choice(pool);
         }
+        let id = self.choice(pool, budget)?;
+        let kind = if self.q.lost_head != NONE { XmitKind::Retransmit } else { XmitKind::New };
+        let seg = pool.seg(SegId(id));
+        Some(Xmit { kind, id: Some(SegId(id)), start: seg.start, seg: Some(seg) })
+    }
+
+    /// The segment whose turn it is, what was lost first, if budget, window and congestion control let it go.
+    pub(super) fn choice(&self, pool: &SegPool, budget: u32) -> Option<u32> {
         let lost = self.q.lost_head;
         let id = if lost != NONE { lost } else { self.q.unsent };
         if id == NONE {
             return None;
         }
-        let seg = pool.seg(SegId(id));
+        let seg = pool.at(id);
         let len = seg.seq_len();
         if len > budget || (lost == NONE && seg.end() > self.right && !breaks(Broken::BeyondTheWindow)) {
             return None;
@@ -39,8 +47,7 @@ impl Sender {
         if flight > 0 && flight + len > self.cc.cwnd && !hole {
             return None;
         }
-        let kind = if lost != NONE { XmitKind::Retransmit } else { XmitKind::New };
-        Some(Xmit { kind, id: Some(SegId(id)), start: seg.start, seg: Some(seg) })
+        Some(id)
     }
 
     /// The transmission was handed to the port with timestamp `ts_val` (anything without timestamps).

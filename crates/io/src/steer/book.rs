@@ -73,6 +73,13 @@ impl CustodyBook {
         }
     }
 
+    /// Asks for an entry to be brought into the caches; nothing where there is none.
+    pub fn ahead(&self, entry: u32) {
+        if let Some((_, entry)) = self.place(entry) {
+            smartwire_packet::csum::prefetch_read(entry);
+        }
+    }
+
     /// Gives an entry back.
     pub fn release(&self, entry: u32) {
         let mine = self.wire.mine.load(Relaxed);

@@ -2,12 +2,17 @@
 #![allow(unsafe_code)]
 
 /// As [`super::sum`] with AVX2; `None` where the processor has none.
-#[inline]
 pub fn sum(bytes: &[u8]) -> Option<u16> {
+    wide(bytes).map(|wide| u16::from_be(super::fold(wide)))
+}
+
+/// As `super::wide` with AVX2; `None` where the processor has none.
+#[inline]
+pub(crate) fn wide(bytes: &[u8]) -> Option<u64> {
     #[cfg(target_arch = "x86_64")]
     if std::arch::is_x86_feature_detected!("avx2") {
-        // SAFETY: the processor has AVX2, the only requirement of `x86::sum`.
-        return Some(unsafe { x86::sum(bytes) });
+        // SAFETY: the processor has AVX2, the only requirement of `x86::wide`.
+        return Some(unsafe { x86::wide(bytes) });
     }
     let _ = bytes;
     None
@@ -46,20 +51,19 @@ pub fn prefetch_slice<T>(slice: &[T], index: usize) {
 mod x86 {
     use std::arch::x86_64::*;
 
-    /// Blocks of 128 bytes per round: the sums of a round fit 32-bit lanes. Each lane takes four pairs of biased words
-    /// per block, each at most 2 * 32768 in magnitude.
-    const BLOCKS: usize = 4096;
+    /// Blocks of 128 bytes per round, 64 KiB: the sums of a round fit 32-bit lanes, four of them together too. Each lane
+    /// takes four pairs of biased words per block, each at most 2 * 32768 in magnitude.
+    const BLOCKS: usize = 512;
 
-    /// Ones-complement sum of big-endian words.
+    /// Ones-complement sum of machine-order words.
     #[target_feature(enable = "avx2")]
-    pub fn sum(bytes: &[u8]) -> u16 {
+    pub fn wide(bytes: &[u8]) -> u64 {
         let mut acc = 0_u64;
         let (body, tail) = bytes.split_at(bytes.len() & !31);
         for round in body.chunks(BLOCKS * 128) {
             acc += blocks(round);
         }
-        acc += u64::from(u16::to_be(super::super::sum_portable(tail)));
-        u16::from_be(super::super::fold(acc))
+        super::super::add_wide(acc, super::super::wide_portable(tail))
     }
 
     /// Plain sum of the machine-order 16-bit words of a multiple of 32 bytes, at most `BLOCKS` blocks.
@@ -88,12 +92,9 @@ mod x86 {
                 a = _mm256_add_epi32(a, _mm256_madd_epi16(words, ones));
             }
             let all = _mm256_add_epi32(_mm256_add_epi32(a, b), _mm256_add_epi32(c, d));
-            let mut lanes = [0_i32; 8];
-            _mm256_storeu_si256(lanes.as_mut_ptr().cast::<__m256i>(), all);
-            let mut signed = 0_i64;
-            for lane in lanes {
-                signed += i64::from(lane);
-            }
+            let four = _mm_add_epi32(_mm256_castsi256_si128(all), _mm256_extracti128_si256::<1>(all));
+            let two = _mm_add_epi32(four, _mm_shuffle_epi32::<0b01_00_11_10>(four));
+            let signed = i64::from(_mm_cvtsi128_si32(two)) + i64::from(_mm_extract_epi32::<1>(two));
             (signed + (bytes.len() as i64 / 2) * 32_768) as u64
         }
     }

@@ -1,22 +1,22 @@
 //! Whole checksums of a parsed frame.
 
-use super::{add, fold, never_zero, sum};
+use super::{add_wide, fold, never_zero, wide};
 use crate::bytes::{be16, be8, put16, range};
 use crate::layers::{proto, IpVersion, Layers, Tunnel, TunnelKind};
 
-/// Sum of the pseudo-header (RFC 9293 section 3.1, RFC 8200 section 8.1) of the IP header at `l3`.
-pub(crate) fn pseudo_sum(frame: &[u8], ip: IpVersion, l3: usize, proto: u8, length: u16) -> u16 {
+/// Sum of the pseudo-header (RFC 9293 section 3.1, RFC 8200 section 8.1) of the IP header at `l3`, as [`wide`] sums.
+#[inline]
+fn pseudo_wide(frame: &[u8], ip: IpVersion, l3: usize, proto: u8, length: u16) -> u64 {
     let addrs = match ip {
-        IpVersion::V4 => range(frame, l3 + 12, l3 + 20),
-        IpVersion::V6 => range(frame, l3 + 8, l3 + 40),
+        IpVersion::V4 => wide(range(frame, l3 + 12, l3 + 20)),
+        IpVersion::V6 => wide(range(frame, l3 + 8, l3 + 40)),
     };
-    let mut acc = u64::from(proto) + u64::from(length);
-    for w in addrs.chunks_exact(4) {
-        let mut a = [0; 4];
-        a.copy_from_slice(w);
-        acc += u64::from(u32::from_be_bytes(a));
-    }
-    fold(acc)
+    add_wide(addrs, u64::from(u16::from(proto).to_be()) + u64::from(length.to_be()))
+}
+
+/// As [`pseudo_wide`], folded.
+pub(crate) fn pseudo_sum(frame: &[u8], ip: IpVersion, l3: usize, proto: u8, length: u16) -> u16 {
+    u16::from_be(fold(pseudo_wide(frame, ip, l3, proto, length)))
 }
 
 /// Offset of the checksum in a transport header, and whether there is a pseudo-header.
@@ -47,11 +47,11 @@ fn l4_len(frame: &[u8], layers: &Layers) -> u16 {
 #[inline]
 fn l4_sum(frame: &[u8], layers: &Layers, pseudo: bool) -> u16 {
     let length = l4_len(frame, layers);
-    let body = sum(range(frame, usize::from(layers.l4), usize::from(layers.l4) + usize::from(length)));
-    if !pseudo {
-        return body;
+    let mut acc = wide(range(frame, usize::from(layers.l4), usize::from(layers.l4) + usize::from(length)));
+    if pseudo {
+        acc = add_wide(acc, pseudo_wide(frame, layers.ip, usize::from(layers.l3), layers.proto, length));
     }
-    add(body, pseudo_sum(frame, layers.ip, usize::from(layers.l3), layers.proto, length))
+    u16::from_be(fold(acc))
 }
 
 /// Is the transport checksum of the innermost packet right? For TCP, UDP (absent counts as right over IPv4), ICMP and
@@ -85,8 +85,8 @@ pub(crate) fn outer_udp_sum(frame: &[u8], tunnel: &Tunnel) -> u16 {
     let l4 = usize::from(tunnel.l4);
     let length = be16(frame, l4 + 4);
     let version = if tunnel.v6 { IpVersion::V6 } else { IpVersion::V4 };
-    let pseudo = pseudo_sum(frame, version, usize::from(tunnel.ip), proto::UDP, length);
-    add(pseudo, sum(range(frame, l4, l4 + usize::from(length))))
+    let pseudo = pseudo_wide(frame, version, usize::from(tunnel.ip), proto::UDP, length);
+    u16::from_be(fold(add_wide(pseudo, wide(range(frame, l4, l4 + usize::from(length))))))
 }
 
 /// [`verify_ip`], [`verify_l4`] and [`verify_outer_udp`]: will everything on the way take this packet, as far as

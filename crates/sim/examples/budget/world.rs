@@ -420,7 +420,7 @@ impl World {
         let now = Now(self.now);
         for i in 0..self.flows.len() {
             let f = &mut self.flows[i];
-            if f.running && f.spec.who == Who::Smart && !f.spec.up && f.sender.wants_to_send(&self.pool, now) {
+            if f.running && f.spec.who == Who::Smart && !f.spec.up && f.sender.wants_to_send(&self.pool) {
                 self.subs.ready(now, self.sub, i as u32);
             }
         }

@@ -110,6 +110,10 @@ impl Io for Host {
         self.marks[entry as usize] = *mark;
     }
 
+    fn custody_ahead(&self, entry: u32) {
+        smartwire_packet::csum::prefetch_slice(&self.marks, entry as usize);
+    }
+
     fn custody_release(&mut self, entry: u32) {
         self.marks[entry as usize].custody = false;
         self.free_marks.push(entry);

@@ -181,7 +181,7 @@ fn a_budget_holds_back_everything_but_a_probe() {
     assert_eq!(b.s.next(&b.pool, b.now, 999), None);
     let x = b.s.next(&b.pool, b.now, 1000).unwrap();
     b.s.sent(&mut b.pool, b.now, &x, 0);
-    assert!(b.s.wants_to_send(&b.pool, b.now));
+    assert!(b.s.wants_to_send(&b.pool));
     b.now = b.s.deadline().unwrap();
     b.s.on_timer(&mut b.pool, b.now, false);
     assert!(matches!(b.s.next(&b.pool, b.now, 0).unwrap().kind, XmitKind::Probe(_)));
