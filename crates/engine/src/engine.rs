@@ -265,7 +265,7 @@ impl Engine {
                 parsed.flow = self.find(parsed.hash, &parsed.key);
             }
             if let Some(rec) = parsed.flow.and_then(|id| self.records.get(id)) {
-                self.actives.prefetch(rec.active, parsed.stream());
+                self.actives.prefetch(rec.active, parsed.stream(), parsed.has_payload());
                 self.sh.subs.prefetch(rec.sub);
             }
         }

@@ -41,9 +41,9 @@ impl Actives {
     }
 
     /// Asks for what a segment of stream `s`, or an acknowledgement of it, will need.
-    pub(crate) fn prefetch(&self, handle: u32, s: usize) {
+    pub(crate) fn prefetch(&self, handle: u32, s: usize, payload: bool) {
         if let Some(act) = self.0.get(handle) {
-            act.prefetch(s);
+            act.prefetch(s, payload);
         }
     }
 

@@ -97,10 +97,14 @@ impl Parsed {
         word(at + 4).zip(word(at + 8)).filter(|_| there)
     }
 
+    pub(crate) fn has_payload(&self) -> bool {
+        self.layers.end > self.layers.data
+    }
+
     /// The stream that it is likely to be about: with payload its own, else the one that it acknowledges.
     pub(crate) fn stream(&self) -> usize {
         let side = self.rx.port.side();
-        if self.layers.end > self.layers.data { side as usize } else { side.other() as usize }
+        if self.has_payload() { side as usize } else { side.other() as usize }
     }
 
     /// The TCP fields; `None` unless it is a whole segment.

@@ -294,10 +294,10 @@ impl Active {
 
     /// Asks for what a segment of stream `s`, or an acknowledgement of it, will need: all of that stream, and of the other
     /// where it stands.
-    pub(crate) fn prefetch(&self, s: usize) {
+    pub(crate) fn prefetch(&self, s: usize, payload: bool) {
         prefetch_front(self, std::mem::offset_of!(Active, rx));
-        self.rx[0].prefetch();
-        self.rx[1].prefetch();
+        self.rx[s].prefetch(payload);
+        self.rx[1 - s].prefetch(false);
         self.tx[s].prefetch();
         self.tx[1 - s].prefetch_still();
     }

@@ -44,7 +44,7 @@ const INVALID_NS: u64 = 500_000_000;
 
 /// The receiver of one stream. First what every segment needs; the rest begins with the marks.
 #[derive(Debug, Default)]
-#[repr(C)]
+#[repr(C, align(64))]
 pub struct Receiver {
     rcv_nxt: Off,
     told_ack: Off,
@@ -122,9 +122,10 @@ impl Receiver {
         blocks.clear();
     }
 
-    /// Asks for what an ordinary segment needs.
-    pub(crate) fn prefetch(&self) {
-        prefetch_front(self, std::mem::offset_of!(Receiver, marks) + 64);
+    /// Asks for what an ordinary segment needs: with payload the first marks too.
+    pub(crate) fn prefetch(&self, payload: bool) {
+        let marks = std::mem::offset_of!(Receiver, marks) + 64;
+        prefetch_front(self, if payload { marks } else { std::mem::offset_of!(Receiver, blocks) });
     }
 
     /// Y's own packet passes to X untouched (handshake tail): X was told this much by it.

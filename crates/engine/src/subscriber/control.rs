@@ -70,11 +70,6 @@ pub struct Control {
     peak_began: Now,
     pub(super) mode: Mode,
     pub(super) last: Now,
-    /// What passes beside the engine towards the phone, and all that the phone sends.
-    foreign: Foreign,
-    uplink: Foreign,
-    /// Others are known to send: they compete until they are known not to.
-    told: bool,
     pacer: Pacer,
     dip: Dip,
     /// The budget is not below this until then: after a dip.
@@ -87,9 +82,14 @@ pub struct Control {
     longer: u64,
     longer_times: u32,
     probe: Probe,
-    share: Share,
-    /// Last, as the history in it is.
     pub(super) meter: Meter,
+    // What ordinary packets do not need comes after the history in it.
+    share: Share,
+    /// Others are known to send: they compete until they are known not to.
+    told: bool,
+    /// What passes beside the engine towards the phone, and all that the phone sends.
+    foreign: Foreign,
+    uplink: Foreign,
 }
 
 /// What the controller is set to.
@@ -108,7 +108,7 @@ pub(super) fn bytes_in(rate: u64, ns: u64) -> u64 {
     rate.saturating_mul(ns / 1_000) / 1_000_000
 }
 
-/// What an ordinary packet needs comes first: all but the history, of which it is a bucket or two.
+/// What an ordinary packet needs comes first: all up to the history, of which it is a bucket or two.
 pub(super) const FRONT: usize = std::mem::offset_of!(Control, meter) + meter::FRONT;
 
 impl Control {
