@@ -74,7 +74,7 @@ def test_the_error_about_an_unreachable_host_comes_back(session, version):
     lab.batch("server", [f"route replace unreachable {to}"], family=f"-{version}")
     via = {4: "via inet 10.2.0.1 dev eth0 onlink", 6: f"via {lab.server(6)} dev eth0 onlink"}[version]
     lab.batch("phone", [f"route replace {to} {via} src {lab.phone(1, version)}"], family=f"-{version}")
-    with pytest.raises(OSError, match="No route to host|Network is unreachable"):
+    with pytest.raises(OSError, match=r"No route to host|Network is unreachable"):
         dial(session, to, 80)
 
 
