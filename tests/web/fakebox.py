@@ -47,6 +47,10 @@ set system login user {USER} class super-user
 set system login user {USER} password {PASSWORD}
 set system login user rita class read-only
 set system login user rita password {PASSWORD}
+set system login class veiled permission [ view operate ]
+set system login class veiled hide-subscribers true
+set system login user hugo class veiled
+set system login user hugo password {PASSWORD}
 set wires north pair eth1 core eth2
 """
 SECOND = """

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import http.client
 import ssl
 import urllib.parse
@@ -11,6 +10,7 @@ from pathlib import Path
 import pytest
 from smartwire.web.certificate import context, fingerprint, own
 
+from .conftest import in_a_loop
 from .fakebox import PASSWORD, USER
 
 
@@ -115,7 +115,7 @@ def test_only_allowed_addresses_may_connect():
             sent.append(message)
 
         scope = {"type": "http", "method": "GET", "path": "/x", "headers": [], "client": (client, 1)}
-        asyncio.run(Guard(app, Logins(), allowed)(scope, None, send))
+        in_a_loop(Guard(app, Logins(), allowed)(scope, None, send))
         return sent[0]["status"]
 
     assert status("192.0.2.7", ["192.0.2.0/24"]) == 401

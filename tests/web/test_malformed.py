@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import io
 import os
 import random
@@ -13,6 +12,8 @@ import pytest
 from smartwire.alarms.journal import Active
 from smartwire.north.prometheus import application
 from smartwire.north.snmp import Agent
+
+from .conftest import in_a_loop
 
 SEED = int(os.environ.get("SEED", "20261125"))
 COUNT = 10_000
@@ -92,7 +93,7 @@ def test_the_web_pages(rng):
         for _ in range(COUNT):
             await one()
 
-    asyncio.run(all_())
+    in_a_loop(all_())
     assert {200, 303, 401, 403, 405} <= seen
     assert logins.by_token == {}
     for _ in range(COUNT):

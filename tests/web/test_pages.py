@@ -144,6 +144,21 @@ def test_a_class_sees_and_does_what_it_may(box, chromium):
     rita.context.close()
 
 
+def test_a_class_that_must_not_know_subscribers_does_not_learn_of_them(box, chromium):
+    hugo = Operator(chromium, f"https://127.0.0.1:{box.port}")
+    hugo.log_in("hugo", PASSWORD, "/flows")
+    hugo.until("(hidden)")
+    for path in ("/flows", "/subscribers", "/"):
+        hugo.go(path)
+        hugo.page.locator("#main .panel").first.wait_for()
+        assert "100.64.3." not in hugo.page.content()
+    hugo.go("/flows?search=100.64.3.10")
+    hugo.until("The class veiled does not see subscribers", "body")
+    hugo.go(FLOW)
+    hugo.until("The class veiled does not see subscribers", "body")
+    hugo.context.close()
+
+
 def test_a_session_without_input_ends_though_its_page_redraws_itself(box, chromium):
     operator = Operator(chromium, f"https://127.0.0.1:{box.port}")
     operator.log_in(USER, PASSWORD)

@@ -60,6 +60,11 @@ class Rights:
         if not getattr(self, permission) or any(command[: len(c)] == c for c in self.deny_commands):
             raise AccessDenied(f"The class {self.name} does not allow `{' '.join(command)}`: ask a super-user.")
 
+    def need_subscribers(self, match: object) -> None:
+        """Raises AccessDenied if something is asked of certain subscribers whom the class must not know."""
+        if match is not None and self.hide_subscribers:
+            raise AccessDenied(f"The class {self.name} does not see subscribers: ask without one.")
+
     def need_changes(self, old: Config, new: Config) -> None:
         """Raises AccessDenied, naming the first path, unless all that differs may be changed."""
         if self.everything:

@@ -31,6 +31,7 @@ def show_events(
     """
     if kind and kind not in KINDS:
         raise UsageError(f"{kind!r} is none of {', '.join(KINDS)}.")
+    session.rights.need_subscribers(match)
     # CLOCK_MONOTONIC to the wall clock, for people.
     offset_s, hide = time.time() - time.monotonic(), session.rights.hide_subscribers
     found = []

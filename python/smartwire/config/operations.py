@@ -80,6 +80,7 @@ def show_flows(session: Any, *, wire: WireName = "", match: Target = None, limit
     match: only those of a subscriber, or this connection.
     limit: at most this many of each wire.
     """
+    session.rights.need_subscribers(match)
     hide = session.rights.hide_subscribers
     found = []
     for running in wires(wire or None):
@@ -263,6 +264,7 @@ def capture(
     seconds: how long to capture.
     payload: keep what the packets carry, not only their headers.
     """
+    session.rights.need_subscribers(match)
     directory = session.engine.store.directory / "captures"
     directory.mkdir(mode=0o700, exist_ok=True)
     target = directory / Path(file).name

@@ -113,7 +113,8 @@ class Overview:
         self.verdict.set_content(verdict(now))
         self.verdict.classes(replace=f"panel verdict {now['verdict']['state']}")
         self.tiles.set_content(tiles(now))
-        self.refused.set_content(refusals(now["refused"]))
+        if self.hours == "live":
+            self.refused.set_content(refusals(now["refused"]))
         self.alarms.set_content(items(now["alarms"]))
         self.wires.set_content(wires(now["wires"]))
         await self.redraw()
@@ -133,6 +134,7 @@ class Overview:
                 return
             self.old = (time.time(), self.hours)
             times, found = data["unix_s"], data["curves"]
+            self.refused.set_content(refusals(data["refused"]))
             since, until = times[0], times[-1] + data["step_s"]
         for plot, (_, _, curves) in self.plots:
             scaled = [[v if v is None else round(v * f, 4) for v in found[key]] for _, key, _, f, _ in curves]

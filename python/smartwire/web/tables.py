@@ -8,6 +8,7 @@ from urllib.parse import quote
 from nicegui import ui
 from starlette.requests import Request
 
+from smartwire.config.operations import HIDDEN
 from smartwire.errors import UsageError
 from smartwire.web.frame import View, frame
 from smartwire.wire import target
@@ -15,7 +16,10 @@ from smartwire.wire import target
 EVERY_S = 3.0
 ROWS = 500
 """Rows that are asked for of each wire; the search is done by the wire, so it finds the others, too."""
-LINK = '<q-td :props="props"><a :href="props.row.href">{{ props.value }}</a></q-td>'
+LINK = (
+    '<q-td :props="props"><a v-if="props.row.href" :href="props.row.href">{{ props.value }}</a>'
+    "<span v-else>{{ props.value }}</span></q-td>"
+)
 
 
 def column(name: str, label: str, field: str = "", wide: bool = False, **more: Any) -> dict[str, Any]:
@@ -64,7 +68,7 @@ def flow_row(f: dict[str, Any]) -> dict[str, Any]:
     name = target.show(f["access_addr"], f["access_port"], f["core_addr"], f["core_port"])
     return {
         "key": f"{f['wire']} {name}",
-        "href": f"/flow?wire={quote(f['wire'])}&connection={quote(name)}",
+        "href": f"/flow?wire={quote(f['wire'])}&connection={quote(name)}" if f["access_addr"] != HIDDEN else None,
         "subscriber": f"{target.bracket(f['access_addr'])}:{f['access_port']}",
         "server": f"{target.bracket(f['core_addr'])}:{f['core_port']}",
         "wire": f["wire"],
@@ -81,7 +85,7 @@ def subscriber_row(s: dict[str, Any]) -> dict[str, Any]:
     """A subscriber as a row."""
     return {
         "key": f"{s['wire']} {s['addr']}",
-        "href": f"/flows?search={quote(s['addr'])}",
+        "href": f"/flows?search={quote(s['addr'])}" if s["addr"] != HIDDEN else None,
         "addr": s["addr"],
         "wire": s["wire"],
         "flows": s["flows"],
@@ -139,6 +143,8 @@ class Table:
         if found is None:
             return
         rows = [self.row(each) for each in found]
+        for n, row in enumerate(rows):
+            row["key"] += f" {n}" if HIDDEN in row["key"] else ""
         if rest:
             rows = [
                 r for r in rows if rest in " ".join(str(v) for k, v in r.items() if k not in ("href", "key")).lower()
