@@ -7,7 +7,11 @@
 //! The rule starves whoever waits behind something that it does not control, since a delay that does not shrink with the
 //! budget makes it smaller each round. Therefore the way back is measured apart and covered in full ([`Meter::up`]);
 //! dips tell a longer path from a queue ([`Dip`]); and where others fill the queue, the budget follows what they have in
-//! it ([`Share`]), or gives way if nobody tells how much that is ([`Mode::Compete`]).
+//! it ([`Share`]), or gives way if nobody tells how much that is ([`Mode::Compete`]); and behind a way back that the phone
+//! itself has filled without a clock that says so, what the link carried before is taken to go on.
+//!
+//! While nothing is acknowledged the budget goes on for a while as far as the way back is likely to be what has stopped
+//! ([`Silence`]); afterwards the rate from before is believed the less, the longer that was.
 
 use super::dip::{Dip, Found};
 use super::foreign::Foreign;
@@ -15,7 +19,9 @@ use super::meter::{self, Meter};
 use super::oneway::Split;
 use super::pace::{Pace, Pacer};
 use super::probe::Probe;
+use super::rate;
 use super::share::Share;
+use super::silence::Silence;
 use super::Mode;
 use crate::api::Now;
 
@@ -36,6 +42,8 @@ const PEAK_NS: u64 = 500 * MS;
 const IDLE_NS: u64 = 200 * MS;
 /// A way back that is longer by more than this is long, ns.
 const LATE_NS: u64 = 100 * MS;
+/// What is in hand behind a long way back, at most, ns: more would fill the queue towards the phone.
+const LATE_MOST_NS: u64 = 400 * MS;
 /// Of the time lost in outages the queue grows by one part of so many, and by so many targets at most.
 const OUTAGES_PART: u64 = 24;
 const OUTAGES_MOST: u64 = 3;
@@ -54,6 +62,10 @@ const LONGER_TIMES: u32 = 2;
 const STEADY: u64 = 32;
 /// A queue that is long by far for so long, beside a round trip, is that of others who are known to send, ns.
 const OTHERS_NS: u64 = 100 * MS;
+/// Behind a full way back nobody can tell a queue of our own apart: a sixteenth of the round trip is not covered, and so
+/// much of what the link seems to carry less than before is believed every so often, ns.
+const BEHIND_PART: u64 = 16;
+const BEHIND_EVERY_NS: u64 = 1_000 * MS;
 /// Others who send less than this do not fill a queue, bytes per second; nor does a phone that sends less than that.
 const OTHERS_LEAST: u64 = 12_500;
 const UPLINK_LEAST: u64 = 50_000;
@@ -82,9 +94,13 @@ pub struct Control {
     longer: u64,
     longer_times: u32,
     probe: Probe,
+    silence: Silence,
     pub(super) meter: Meter,
     // What ordinary packets do not need comes after the history in it.
     share: Share,
+    /// The rate that the link had before the phone filled the way back; and when it was looked at last.
+    carries: u64,
+    looked: Now,
     /// Others are known to send: they compete until they are known not to.
     told: bool,
     /// What passes beside the engine towards the phone, and all that the phone sends.
@@ -135,12 +151,16 @@ impl Control {
             longer_times: 0,
             probe: Probe::new(now),
             share: Share::new(now),
+            carries: 0,
+            looked: now,
+            silence: Silence::new(now),
         }
     }
 
     /// Bytes reached the phone.
     pub fn on_delivered(&mut self, now: Now, set: &Setting, bytes: u32, rtt: Option<u64>, split: Option<Split>) {
         self.last = now;
+        self.silence.heard(now, split);
         let whole = set;
         let set = &Setting { target_ns: self.target(set), ..*set };
         self.meter.delivered(now, bytes, rtt, split, (self.in_flight, self.rate), set.target_ns);
@@ -154,7 +174,7 @@ impl Control {
         match self.mode {
             Mode::Start => self.start(now, whole),
             Mode::Track => self.track(now, set),
-            Mode::Compete => self.compete(now),
+            Mode::Compete => self.compete(now, set),
         }
     }
 
@@ -188,7 +208,7 @@ impl Control {
         let least = self.meter.least();
         let busy = self.meter.is_busy();
         // Behind a long way back everything is known late: slower, and with more in hand.
-        let late = self.meter.up().saturating_sub(LATE_NS) / 2;
+        let late = (self.meter.up().saturating_sub(LATE_NS) / 2).min(LATE_MOST_NS);
         let window = RATE_NS.max(least / 4 * 3) + late;
         let longest = window.min(least + set.target_ns + late).max(RATE_LEAST_NS);
         self.rate = self.meter.rate(if busy { self.meter.busy_for().clamp(RATE_LEAST_NS, longest) } else { window });
@@ -290,12 +310,14 @@ impl Control {
         self.budget = u64::MAX;
         self.probe.begin(now);
         self.share.begin(now);
+        self.carries = self.meter.rate(rate::LONGEST);
+        self.looked = now;
     }
 
-    fn compete(&mut self, now: Now) {
+    fn compete(&mut self, now: Now, set: &Setting) {
         self.rate = self.meter.rate(self.meter.whole_rtt.max(RATE_NS));
         let alone = if self.told {
-            self.budget = self.beside_others(now);
+            self.budget = self.beside_others(now, set);
             !self.others(now, self.rate / 16)
         } else {
             let alone = self.probe.step(now, self.in_flight, &self.meter);
@@ -309,12 +331,25 @@ impl Control {
         }
     }
 
-    /// A share of what others have in flight; no limit if they have ceased.
-    fn beside_others(&mut self, now: Now) -> u64 {
+    /// A share of what others have in flight towards the phone; where nobody has any, what waits is taken to wait on the
+    /// way back.
+    fn beside_others(&mut self, now: Now, set: &Setting) -> u64 {
         match self.foreign.rate(now) {
-            theirs if theirs < OTHERS_LEAST => u64::MAX,
+            theirs if theirs < OTHERS_LEAST => self.behind_uplink(now, set),
             theirs => self.share.budget(now, theirs, self.meter.whole_rtt).max(LEAST),
         }
+    }
+
+    /// What the link carried before in a round trip as it is now, and the queue aimed at; but for a sixteenth, by which
+    /// a queue of our own in that round trip shrinks each time instead of being covered for ever.
+    fn behind_uplink(&mut self, now: Now, set: &Setting) -> u64 {
+        if now.since(self.looked) > BEHIND_EVERY_NS {
+            self.looked = now;
+            self.carries -= self.carries.saturating_sub(self.rate) / BEHIND_PART;
+        }
+        self.carries = self.carries.max(self.meter.rate(rate::LONGEST));
+        let round = self.meter.whole_rtt;
+        bytes_in(self.carries, round - round / BEHIND_PART + set.target_ns).max(LEAST)
     }
 
     /// Bytes of the subscriber's passed beside the engine.
@@ -348,12 +383,15 @@ impl Control {
                 self.start_again();
             }
             self.meter.begin(now);
+            self.silence.begin(now, self.meter.whole_rtt);
         }
         // With nothing in flight no ACK would ever come to raise the budget again.
         let budget = if self.in_flight == 0 { self.budget.max(LEAST) } else { self.budget };
-        let room = budget.saturating_sub(self.in_flight);
+        let tracks = self.mode == Mode::Track;
+        let credit = if tracks { self.silence.credit(now, self.rate) } else { 0 };
+        let room = budget.saturating_add(credit).saturating_sub(self.in_flight);
         if room == 0 {
-            return Err(None);
+            return Err(self.silence.look(now).filter(|_| tracks));
         }
         if !set.paced {
             return Ok(room.min(1 << 30) as u32);

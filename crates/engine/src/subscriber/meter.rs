@@ -14,6 +14,8 @@ const SILENCE_COUNTED_NS: u64 = 20 * MS;
 const OUTAGE_NS: u64 = 200 * MS;
 const OUTAGE_MOST_NS: u64 = 2_000 * MS;
 const OUTAGE_MEMORY_NS: u64 = 30_000 * MS;
+/// A rate is believed after a silence of so long, ns; after a longer one less, as much as that is longer.
+const BELIEVED_NS: u64 = 1_000 * MS;
 /// Rates over periods of this length tell how much the link swings, ns.
 const PERIOD_NS: u64 = 100 * MS;
 /// From this much delivery on a rate is known anew, ns.
@@ -198,7 +200,9 @@ impl Meter {
             self.forget_doubt(now);
             self.delivered.skip(gap - SILENCE_COUNTED_NS);
             self.busy_since = self.busy_since.after_ns(gap - SILENCE_COUNTED_NS);
-            (self.hidden, self.cap) = state;
+            let (in_flight, rate) = state;
+            self.hidden = in_flight;
+            self.cap = (u128::from(rate) * u128::from(BELIEVED_NS) / u128::from(gap.max(BELIEVED_NS))) as u64;
             self.hidden_until = now.after_ns(self.whole_rtt);
         }
         self.at = at;

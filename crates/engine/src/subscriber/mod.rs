@@ -25,6 +25,7 @@ mod rate;
 mod share;
 mod shaper;
 mod shaping;
+mod silence;
 
 use crate::api::{Now, SubscriberKey};
 use crate::config::Config;

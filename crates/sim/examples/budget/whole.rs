@@ -14,19 +14,24 @@ struct Run {
     echo: Vec<Option<u64>>,
 }
 
-fn one(down: &LinkSpec, up: &LinkSpec, inet_ms: f64, cc: Option<CcKind>, engine: bool, flows: usize) -> Run {
+/// Round trip between wire and servers, ms.
+const INTERNET_MS: f64 = 30.0;
+
+fn world(down: &LinkSpec, up: &LinkSpec, inet_ms: f64, cc: Option<CcKind>, engine: bool, flows: usize) -> World {
+    // A proxy has to connect to the server and to ask it before it has anything to send.
+    let away = (2.0 * (INTERNET_MS - inet_ms) * 1e6) as u64;
     let bulk = |i: usize| {
         let cc = cc.unwrap_or(CcKind::Cubic);
         let f = FlowSpec::new(false, 5000 + i as u16);
         FlowSpec {
             phone_app: vec![Step::Send(200), Step::Expect(1 << 40)],
-            server_app: vec![Step::Expect(200), Step::Send(1 << 40)],
+            server_app: vec![Step::Expect(200), Step::Wait(away), Step::Send(1 << 40)],
             ..f
         }
         .both(|t| (t.cc, t.rcv_buf) = (cc, 16 << 20))
     };
     let inet = LinkSpec { delay_ms: inet_ms / 2.0, ..LinkSpec::default() };
-    let mut world = World::new(WorldSpec {
+    World::new(WorldSpec {
         seed: 1,
         phones: vec![(down.clone(), up.clone())],
         internet: (inet.clone(), inet),
@@ -35,12 +40,19 @@ fn one(down: &LinkSpec, up: &LinkSpec, inet_ms: f64, cc: Option<CcKind>, engine:
         probe_every_ns: Some(20 * MS),
         ..WorldSpec::default()
     })
-    .expect("a valid world");
+    .expect("a valid world")
+}
+
+fn received(world: &World) -> u64 {
+    (0..world.flow_count()).map(|i| world.received(i).0).sum()
+}
+
+fn one(down: &LinkSpec, up: &LinkSpec, inet_ms: f64, cc: Option<CcKind>, engine: bool, flows: usize) -> Run {
+    let mut world = world(down, up, inet_ms, cc, engine, flows);
     world.run_until(SECONDS * SEC);
     let capacity = world.capacity_bytes(LinkId::RadioDown(0), 0, SECONDS * SEC).unwrap_or(1);
-    let bytes: u64 = (0..world.flow_count()).map(|i| world.received(i).0).sum();
     Run {
-        share: bytes as f64 * 1500.0 / 1448.0 / capacity as f64,
+        share: received(&world) as f64 * 1500.0 / 1448.0 / capacity as f64,
         echo: world.echoes().iter().map(|e| e.rtt_ns).collect(),
     }
 }
@@ -61,19 +73,29 @@ pub struct Figures {
 /// The engine before CUBIC servers; CUBIC without it; BBR without it; BBR behind a proxy (as if the servers stood at the
 /// wire).
 pub fn compare(down: &LinkSpec, up: &LinkSpec, flows: usize) -> [Figures; 4] {
-    let modes = [(30.0, CcKind::Cubic, true), (30.0, CcKind::Cubic, false), (30.0, CcKind::Bbr, false), (0.0, CcKind::Bbr, false)];
-    modes.map(|(inet, cc, engine)| {
-        let idle = one(down, up, inet, None, false, flows);
-        let loaded = one(down, up, inet, Some(cc), engine, flows);
-        Figures { share: loaded.share, ms: [50.0, 95.0, 99.0].map(|p| excess(&loaded, &idle, p)) }
-    })
+    MODES.map(|mode| figures(down, up, flows, mode))
 }
 
-pub fn table(links: &[&str], seeds: u64, radio: Option<f64>, queue: Option<u64>, flows: usize) {
+type Mode = (f64, CcKind, bool);
+const MODES: [Mode; 4] =
+    [(INTERNET_MS, CcKind::Cubic, true), (INTERNET_MS, CcKind::Cubic, false), (INTERNET_MS, CcKind::Bbr, false), (0.0, CcKind::Bbr, false)];
+
+fn figures(down: &LinkSpec, up: &LinkSpec, flows: usize, (inet, cc, engine): Mode) -> Figures {
+    let idle = one(down, up, inet, None, false, flows);
+    let loaded = one(down, up, inet, Some(cc), engine, flows);
+    Figures { share: loaded.share, ms: [50.0, 95.0, 99.0].map(|p| excess(&loaded, &idle, p)) }
+}
+
+pub fn table(links: &[&str], seeds: u64, radio: Option<f64>, queue: Option<u64>, flows: usize, engine_only: bool) {
     println!("{:<12} seed | engine: share p50 p95 p99 | cubic: share p50 p95 | bbr: share p95 | proxy: share p95 | engine of cubic: share, p95 | engine of proxy: share, p95", "link");
     for name in links {
         for seed in 1..=seeds {
             let Some((down, up, _)) = link(name, seed, queue, radio) else { continue };
+            if engine_only {
+                let s = figures(&down, &up, flows, MODES[0]);
+                println!("{name:<12} {seed:>4} | {:>6.3} {:>5.0} {:>5.0} {:>5.0}", s.share, s.ms[0], s.ms[1], s.ms[2]);
+                continue;
+            }
             let [s, c, b, p] = compare(&down, &up, flows);
             println!(
                 "{name:<12} {seed:>4} | {:>6.3} {:>5.0} {:>5.0} {:>5.0} | {:>6.3} {:>5.0} {:>5.0} | {:>6.3} {:>5.0} | {:>6.3} {:>5.0} | {:>5.3} {:>5.3} | {:>5.3} {:>5.3}",
@@ -81,6 +103,40 @@ pub fn table(links: &[&str], seeds: u64, radio: Option<f64>, queue: Option<u64>,
                 s.share / c.share, s.ms[1] / c.ms[1], s.share / p.share, s.ms[1] / p.ms[1]
             );
         }
+    }
+}
+
+/// Where capacity goes unused, per 100 ms: with the engine, and with BBR behind a proxy. `q`: bytes in the radio's queue.
+pub fn lost(name: &str, seed: u64, radio: Option<f64>, queue: Option<u64>, flows: usize) {
+    let (down, up, _) = link(name, seed, queue, radio).expect("a link");
+    let mut engine = world(&down, &up, INTERNET_MS, Some(CcKind::Cubic), true, flows);
+    let mut proxy = world(&down, &up, 0.0, Some(CcKind::Bbr), false, flows);
+    println!("   s   capacity | engine: sent      q unused | budget flight   rate least   rtt | proxy: sent      q unused | excess ms");
+    let mut unused = [0i64; 2];
+    let mut quiet = world(&down, &up, INTERNET_MS, None, false, 0);
+    quiet.run_until(SECONDS * SEC);
+    let mut loaded = world(&down, &up, INTERNET_MS, Some(CcKind::Cubic), true, flows);
+    loaded.run_until(SECONDS * SEC);
+    let echo = |w: &World, k: u64| w.echoes().get(k as usize).and_then(|e| e.rtt_ns);
+    for bin in 0..SECONDS * 10 {
+        let (from, to) = (bin * 100 * MS, (bin + 1) * 100 * MS);
+        let capacity = engine.capacity_bytes(LinkId::RadioDown(0), from, to).unwrap_or(0);
+        let left = |w: &mut World, unused: &mut i64| {
+            let of = |w: &World| w.link(LinkId::RadioDown(0)).totals().by_fate[0].1;
+            let before = of(w);
+            w.run_until(to);
+            let sent = of(w) - before;
+            *unused += capacity as i64 - sent as i64;
+            (sent, w.link(LinkId::RadioDown(0)).backlog().0, *unused)
+        };
+        let (e, p) = (left(&mut engine, &mut unused[0]), left(&mut proxy, &mut unused[1]));
+        let Some(it) = engine.engine().and_then(|e| e.subscribers().next()) else { continue };
+        let ms = |ns: u64| ns / MS;
+        println!(
+            "{:>5.1} {capacity:>9} | {:>8} {:>9} {:>8} | {:>8} {:>8} {:>7} {:>4} {:>6} | {:>8} {:>9} {:>8} | {:>6}",
+            bin as f64 / 10.0, e.0, e.1, e.2, if it.budget == u64::MAX { 0 } else { it.budget }, it.in_flight, it.rate, ms(it.min_rtt_ns), ms(it.rtt_ns), p.0, p.1, p.2,
+            format!("{:?} {:?}", echo(&loaded, bin * 5).map(ms), echo(&quiet, bin * 5).map(ms))
+        );
     }
 }
 
