@@ -110,15 +110,23 @@ def read(path: Path) -> Iterator[Packet]:
     except OSError as e:
         raise Error(f"{path} cannot be read: {e.strerror}.") from None
     with file:
-        magic = file.read(4)
-        file.seek(0)
-        for order in "<>":
-            if len(magic) == 4 and struct.unpack(order + "I", magic)[0] in PCAP_MAGICS:
-                yield from read_pcap(file, order, path)
-                return
-        if magic != struct.pack("<I", SECTION):
-            raise Error(f"{path} is neither pcap nor pcapng: tcpdump -w and `smartwire capture` write such files.")
-        yield from read_pcapng(file, path)
+        try:
+            yield from _read(file, path)
+        except (struct.error, IndexError):
+            raise Error(f"{path} is damaged: a block ends before its content does.") from None
+
+
+def _read(file: BinaryIO, path: Path) -> Iterator[Packet]:
+    """Frames of either format."""
+    magic = file.read(4)
+    file.seek(0)
+    for order in "<>":
+        if len(magic) == 4 and struct.unpack(order + "I", magic)[0] in PCAP_MAGICS:
+            yield from read_pcap(file, order, path)
+            return
+    if magic != struct.pack("<I", SECTION):
+        raise Error(f"{path} is neither pcap nor pcapng: tcpdump -w and `smartwire capture` write such files.")
+    yield from read_pcapng(file, path)
 
 
 def read_pcap(file: BinaryIO, order: str, path: Path) -> Iterator[Packet]:

@@ -164,6 +164,25 @@ def test_the_tests_tools_are_installed_only_for_the_tests(checkout):
     assert checkout.builds() == 2
 
 
+def test_what_the_web_pages_need_is_installed_for_them_and_with_the_tests_tools(checkout):
+    for tool in ("ip", "ethtool", "sysctl", "git", "curl", "tcpdump", "haproxy", "clang"):
+        checkout.stub(tool, "#!/bin/sh\n")
+    checkout.run("status")
+    assert not (checkout.home / ".venv" / ".smartwire-web").exists()
+    checkout.run("web")
+    checkout.run("daemon")
+    assert checkout.builds() == 2
+    (checkout.home / ".venv" / ".smartwire-web").unlink()
+    checkout.run("demo", "--appliance")
+    assert checkout.builds() == 3
+    checkout.run("test")
+    (checkout.home / "pyproject.toml").write_text("# other packages\n")
+    checkout.run("test")
+    assert checkout.builds() == 5
+    checkout.run("web")
+    assert checkout.builds() == 5
+
+
 def lacks(*tools: str) -> pytest.MarkDecorator:
     """Skips where one of the tools is in /usr/bin or /bin and cannot be hidden."""
     there = [t for t in tools if any(os.path.exists(f"{d}/{t}") for d in ("/usr/bin", "/bin"))]
