@@ -40,7 +40,8 @@ def lines(series: list[tuple[str, str, bool]], unit: str) -> dict[str, Any]:
         },
         "xAxis": {
             "type": "time", "axisLine": {"lineStyle": {"color": FAINT}}, "axisTick": {"show": False},
-            "axisLabel": {"color": GREY, "hideOverlap": True, "fontSize": 11.5}, "splitLine": {"show": False},
+            "axisLabel": {"color": GREY, "hideOverlap": True, "fontSize": 11.5, "alignMaxLabel": "right"},
+            "splitLine": {"show": False},
         },
         "yAxis": {
             "type": "value", "min": 0, "splitNumber": 4,

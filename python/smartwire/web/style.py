@@ -106,6 +106,7 @@ pre.config .add{color:var(--good)}pre.config .del{color:var(--bad)}pre.config .a
 border-radius:9px!important;box-shadow:0 4px 16px rgba(0,0,0,.12)!important;font:13px/1.5 system-ui,sans-serif!important}
 .tip:empty{display:none!important}
 .q-dialog .panel{max-width:460px;width:100%}
+dialog{color:var(--fg)}dialog::backdrop{background:rgba(10,14,18,.35)}
 kbd{font:12.5px ui-monospace,monospace;border:1px solid var(--rule);border-bottom-width:2px;border-radius:5px;padding:1px 6px}
 .keys{display:grid;grid-template-columns:auto 1fr;gap:7px 16px;margin-top:12px}
 @media(max-width:1000px){.tiles{grid-template-columns:repeat(3,1fr)}}

@@ -42,7 +42,7 @@ RATE = unit("v >= 1.25e8 ? (v*8/1e9).toFixed(2) + ' Gbit/s' : v >= 1.25e5 ? (v*8
 
 FLOWS = [
     column("subscriber", "Subscriber", align="left"),
-    column("server", "Server", align="left"),
+    column("server", "Server", align="left", wide=True),
     column("wire", "Wire", align="left", wide=True),
     column("mode", "Mode", align="left", wide=True),
     column("down", "Down", **{":format": SIZE}),
