@@ -24,7 +24,7 @@ from smartwire.north import prometheus
 
 WORD = b"metrics\n"
 LENGTH = struct.Struct("<Q")
-READY_S = 20.0
+READY_S = 60.0
 
 
 class Front:

@@ -17,7 +17,7 @@ from smartwire.errors import Error
 from smartwire.north.plane import addresses
 
 WEB = ("system", "services", "web")
-READY_S = 20.0
+READY_S = 60.0
 MISSING = "the web pages need NiceGUI: pip install 'smartwire[web]'."
 
 
@@ -136,11 +136,14 @@ class WebPlane:
             self.process = subprocess.Popen(asked.command(), stdin=subprocess.DEVNULL, stdout=out, stderr=out)
         end = time.monotonic() + READY_S
         while b"serving" not in (said := log.read_bytes()):
-            if self.process.poll() is not None or time.monotonic() > end:
+            if self.process.poll() is not None:
                 self.close()
                 last = said.decode(errors="replace").strip().splitlines()
                 why = last[-1].removeprefix("smartwire: ") if last else "it did not say why"
                 raise Error(f"they could not be served: {why}")
+            if time.monotonic() > end:
+                self.close()
+                raise Error(f"they were not served within {READY_S:.0f} s: {log} may say why.")
             time.sleep(0.05)
 
     def close(self) -> None:
