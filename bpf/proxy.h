@@ -20,6 +20,7 @@
 #define PX_TAGS 2       /* VLAN tags that a flow may have */
 #define PX_RULES 512    /* rules of a set */
 #define PX_WORDS (PX_RULES / 64)
+#define PX_LISTENS 1     /* HAProxy's port in the container (proxy/haproxy.py) */
 #define PX_UNTAGGED 4096
 #define PX_VLAN_BASE 65536 /* where VLANs begin in a table of ports and VLANs */
 #define PX_SECOND 1000000000ULL
@@ -83,14 +84,21 @@ struct px_stream {
 	__u64 bytes;
 };
 
+/* The container's connection to the server. As long as it is there, no other one can have its addresses and ports. */
+enum px_leg { PX_NO_LEG, PX_LEG_OPEN, PX_LEG_FIN, PX_LEG_ACKED };
+
 struct px_flow {
 	__u64 born_ns;
 	__u64 seen_ns; /* within a second */
 	__u32 rule;
 	__u32 generation;
-	__u32 container;
-	__u16 ecn; /* the access side asked for ECN (RFC 3168 section 6.1.1) */
+	__u16 container;
+	__u16 mss; /* that the access side's SYN names; 0: none */
+	__u8 ecn; /* the access side asked for ECN (RFC 3168 section 6.1.1) */
+	__u8 leg; /* enum px_leg */
 	__u16 cpu; /* on which the SYN arrived */
+	__u32 leg_end; /* what acknowledges the container's FIN towards the core */
+	__u32 pad;
 	struct px_head to[2];     /* by the side where the frame leaves */
 	struct px_stream from[2]; /* by the side of the sender */
 };
@@ -115,6 +123,7 @@ struct px_counters {
 	__u64 lost;         /* frames that could not be handed over */
 	__u64 own_cpu;      /* frames that arrived on the CPU of their connection's SYN */
 	__u64 other_cpu;    /* that did not */
+	__u64 early;        /* SYNs dropped as the earlier connection of these ends was not quite over */
 };
 
 _Static_assert(sizeof(struct px_control) == 48, "as in layout.py");
@@ -123,8 +132,8 @@ _Static_assert(sizeof(struct px_way) == 8, "as in layout.py");
 _Static_assert(sizeof(struct px_key) == 40, "as in layout.py");
 _Static_assert(sizeof(struct px_head) == 24, "as in layout.py");
 _Static_assert(sizeof(struct px_stream) == 32, "as in layout.py");
-_Static_assert(sizeof(struct px_flow) == 144, "as in layout.py");
-_Static_assert(sizeof(struct px_counters) == 18 * 8, "as in layout.py");
+_Static_assert(sizeof(struct px_flow) == 152, "as in layout.py");
+_Static_assert(sizeof(struct px_counters) == 19 * 8, "as in layout.py");
 
 /* These belong to the wire, whose programs ask them too (proxied.h); a proxy fills them. */
 SW_MAP(px_control_map);  /* array of 1 px_control */
@@ -163,6 +172,7 @@ static __always_inline void px_make_key(struct px_key *key, const struct sw_pack
 struct px_tcp {
 	__u32 ports; /* source << 16 | destination */
 	__u32 seq;
+	__u32 ack;
 	__u32 payload;
 	__u8 flags;
 };
@@ -180,6 +190,7 @@ static __always_inline int px_load_tcp(void *ctx, const struct sw_packet *p, str
 		return -1;
 	t->ports = bpf_ntohl(h[0]);
 	t->seq = bpf_ntohl(h[1]);
+	t->ack = bpf_ntohl(h[2]);
 	t->payload = p->end - header;
 	t->flags = word >> 16;
 	return 0;

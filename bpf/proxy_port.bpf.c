@@ -115,12 +115,12 @@ static __always_inline __u32 px_socket(struct __sk_buff *skb, const struct sw_pa
 }
 
 /* Why a new connection can't go to the proxy; null if it can. */
-static __always_inline __u64 *px_obstacle(struct __sk_buff *skb, const struct sw_packet *p, const struct px_tcp *t,
+static __always_inline __u64 *px_obstacle(struct __sk_buff *skb, const struct sw_packet *p,
 					  const struct px_control *control, struct px_counters *count)
 {
 	if (!px_is_open(control))
 		return &count->closed;
-	if (px_socket(skb, p, control->container, 0, t->ports & 0xffff) != BPF_TCP_LISTEN)
+	if (px_socket(skb, p, control->container, 0, PX_LISTENS) != BPF_TCP_LISTEN)
 		return &count->no_listener;
 	return 0;
 }
@@ -132,9 +132,27 @@ static __always_inline void px_cross(const struct px_place *place, __u32 side, s
 		head->tci[0] = (head->tci[0] & 0xf000) | place->vlan[(side & 1) ^ 1];
 }
 
+/* The MSS that a SYN names among its first options (RFC 9293 section 3.7.1); 0: none. */
+static __always_inline __u16 px_mss(struct __sk_buff *skb, const struct sw_packet *p)
+{
+	__u32 at = p->l4 + 20;
+	__u8 o[4];
+
+	for (int i = 0; i < 4; i++) {
+		if (at + 4 > p->end || bpf_skb_load_bytes(skb, at, o, 4))
+			return 0;
+		if (o[0] == 2 && o[1] == 4)
+			return o[2] << 8 | o[3];
+		if (o[0] != 1 && (!o[0] || o[1] < 2))
+			return 0;
+		at += o[0] == 1 ? 1 : o[1];
+	}
+	return 0;
+}
+
 /* Enters a new flow; whatever an earlier one with these ports left is gone with that. */
 static __always_inline int px_enter(const struct px_place *place, const struct px_key *key, const struct px_head *head,
-				    const struct px_tcp *t, __u32 rule, __u32 generation, __u32 container)
+				    const struct px_tcp *t, __u16 mss, __u32 rule, __u32 generation, __u32 container)
 {
 	struct px_flow flow = {};
 
@@ -142,6 +160,7 @@ static __always_inline int px_enter(const struct px_place *place, const struct p
 	flow.rule = rule;
 	flow.generation = generation;
 	flow.container = container & 1;
+	flow.mss = mss;
 	flow.cpu = bpf_get_smp_processor_id();
 	flow.ecn = (t->flags & (PX_ECE | PX_CWR)) == (PX_ECE | PX_CWR);
 	flow.to[SW_CORE] = *head;
@@ -169,7 +188,26 @@ enum px_verdict {
 	PX_DIRECT, /* on to the wire */
 	PX_LEFT,   /* the same; the wire's socket filter thought it was for the proxy (proxied.h), and left it */
 	PX_PROXY,
+	PX_LATER,  /* dropped: the SYN comes again */
 };
+
+/* Has HAProxy still to close the server's connection of an earlier one of these ends? A client may use its port again
+ * within less time than that takes. */
+static __always_inline int px_leg_is_there(const struct px_flow *flow)
+{
+	if (flow->leg == PX_NO_LEG || (flow->leg == PX_LEG_ACKED && flow->from[SW_CORE].finished))
+		return 0;
+	return bpf_ktime_get_coarse_ns() - flow->seen_ns < 3 * PX_SECOND;
+}
+
+/* What a segment of the server tells about the container's connection to it. */
+static __always_inline void px_note_leg(struct px_flow *flow, const struct px_tcp *t)
+{
+	if (t->flags & PX_RST)
+		flow->leg = PX_NO_LEG;
+	else if (flow->leg == PX_LEG_FIN && (__s32)(t->ack - flow->leg_end) >= 0)
+		flow->leg = PX_LEG_ACKED;
+}
 
 /* Direct: whatever an earlier connection of these ends has left is removed. */
 static __always_inline void px_go_direct(const struct px_key *key, const struct px_flow *flow, __u32 seq, __u64 *why,
@@ -206,6 +244,10 @@ static __always_inline int px_decide(struct __sk_buff *skb, const struct sw_pack
 		state = px_socket(skb, p, flow->container, t->ports >> 16, t->ports & 0xffff);
 		if (state && state != BPF_TCP_LISTEN && state != BPF_TCP_TIME_WAIT)
 			return PX_PROXY;
+		if (px_leg_is_there(flow)) {
+			count->early++;
+			return PX_LATER;
+		}
 	}
 	generation = control->generation;
 	rule = px_first_rule(control, key, p->scope, generation, &proxy);
@@ -216,10 +258,10 @@ static __always_inline int px_decide(struct __sk_buff *skb, const struct sw_pack
 		return direct;
 	}
 	px_hit(generation, rule);
-	why = proxy ? px_obstacle(skb, p, t, control, count) : &count->no_rule;
+	why = proxy ? px_obstacle(skb, p, control, count) : &count->no_rule;
 	if (!why) {
 		if (px_read_head(skb, &head) &&
-		    !px_enter(place, key, &head, t, rule, generation, control->container)) {
+		    !px_enter(place, key, &head, t, px_mss(skb, p), rule, generation, control->container)) {
 			count->proxied++;
 			return PX_PROXY;
 		}
@@ -265,7 +307,7 @@ static __always_inline int px_segment(struct __sk_buff *skb, struct sw_packet *p
 				      __u32 side, struct px_counters *count)
 {
 	struct px_flow *flow;
-	struct px_head head, crossed;
+	struct px_head head;
 	struct px_key key;
 	struct px_tcp t;
 	int first, verdict = PX_PROXY;
@@ -280,6 +322,8 @@ static __always_inline int px_segment(struct __sk_buff *skb, struct sw_packet *p
 	px_make_key(&key, p, t.ports, side == SW_ACCESS);
 	if (first)
 		verdict = px_decide(skb, p, place, &key, &t);
+	if (verdict == PX_LATER)
+		return TC_ACT_SHOT;
 	if (verdict != PX_PROXY)
 		return verdict == PX_LEFT ? px_give_back(skb) : PX_WIRE;
 	flow = bpf_map_lookup_elem(&px_flows_map, &key);
@@ -292,11 +336,12 @@ static __always_inline int px_segment(struct __sk_buff *skb, struct sw_packet *p
 	if (!px_read_head(skb, &head))
 		return px_give_back(skb);
 	/* Frames towards the other side look as this side's do. */
-	crossed = head;
-	px_cross(place, side, &crossed);
-	if (!px_same_head(&flow->to[side ^ 1], &crossed))
-		flow->to[side ^ 1] = crossed;
+	px_cross(place, side, &head);
+	if (!px_same_head(&flow->to[side ^ 1], &head))
+		flow->to[side ^ 1] = head;
 	px_note(skb, p, flow, side, &t);
+	if (side == SW_CORE)
+		px_note_leg(flow, &t);
 	++*(flow->cpu == (__u16)bpf_get_smp_processor_id() ? &count->own_cpu : &count->other_cpu);
 	return px_hand_over(skb, p, flow, side, &head, count);
 }

@@ -31,6 +31,20 @@ static __always_inline int px_no_ecn(struct __sk_buff *skb, const struct sw_pack
 	       bpf_skb_store_bytes(skb, p->l4 + PX_FLAGS_AT, &new, 2, 0);
 }
 
+/* Towards the server the client's MSS, if it is the smaller one: its segments then fit the client's path as they are. */
+static __always_inline int px_write_mss(struct __sk_buff *skb, const struct sw_packet *p, __u16 mss)
+{
+	__u32 at = p->l4 + 20;
+	__be16 new = bpf_htons(mss);
+	__be16 own[2];
+
+	/* Linux has it first. */
+	if (!mss || bpf_skb_load_bytes(skb, at, own, 4) || own[0] != bpf_htons(0x0204) || bpf_ntohs(own[1]) <= mss)
+		return 0;
+	return bpf_l4_csum_replace(skb, p->l4 + PX_CHECKSUM_AT, own[1], new, 2) ||
+	       bpf_skb_store_bytes(skb, at + 2, &new, 2, 0);
+}
+
 /* Takes the FIN off a segment, or makes a reset of a lone one: at this sequence number the receiver accepts it if it has
  * all bytes before (RFC 5961 section 3.2); if not, it asks for them, and the FIN comes again. */
 static __always_inline int px_no_fin(struct __sk_buff *skb, const struct sw_packet *p, const struct px_tcp *t,
@@ -78,6 +92,19 @@ static __always_inline int px_write_head(struct __sk_buff *skb, const struct px_
 	return 0;
 }
 
+/* What a segment of the container's to a server tells about its connection there. */
+static __always_inline void px_note_leg(struct px_flow *flow, const struct px_tcp *t)
+{
+	if (t->flags & PX_RST) {
+		flow->leg = PX_NO_LEG;
+	} else if (t->flags & PX_SYN) {
+		flow->leg = PX_LEG_OPEN;
+	} else if (t->flags & PX_FIN && flow->leg == PX_LEG_OPEN) {
+		flow->leg = PX_LEG_FIN;
+		flow->leg_end = t->seq + t->payload + 1;
+	}
+}
+
 SEC("tc")
 int px_veth(struct __sk_buff *skb)
 {
@@ -109,9 +136,11 @@ int px_veth(struct __sk_buff *skb)
 		stream->ours = t.seq;
 		stream->know_ours = 1;
 	}
+	if (side == SW_CORE)
+		px_note_leg(flow, &t);
 	if (t.flags & PX_FIN && control->exact && !px_complete(stream, &t) && px_no_fin(skb, &p, &t, count))
 		goto lost;
-	if (px_begins(&t) && !flow->ecn && px_no_ecn(skb, &p))
+	if (px_begins(&t) && (px_write_mss(skb, &p, flow->mss) || (!flow->ecn && px_no_ecn(skb, &p))))
 		goto lost;
 	if (px_write_dscp(skb, &p, stream->dscp) || px_write_head(skb, &head))
 		goto lost;

@@ -12,7 +12,7 @@
 #include <bpf/bpf_endian.h>
 
 /* Changes with every change of a layout below: a newer engine won't take over an older wire's maps. */
-#define SW_ABI 7
+#define SW_ABI 8
 
 #define SW_SLOTS 8      /* entries per bucket of the custody book */
 #define SW_MAX_PORTS 32 /* ports of one wire: pair k is ports 2k (access) and 2k + 1 (core) */

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
-from smartwire.proxy.bench import SCENARIOS, against, orders, prepared, syn_cost
+from smartwire.proxy.bench import SCENARIOS, WIRE, against, orders, prepared, syn_cost
+from smartwire.proxy.bench_frames import frame_cost
 
 
 def test_a_ratio_within_its_interval_is_not_told_from_1():
@@ -16,16 +19,18 @@ def test_a_ratio_within_its_interval_is_not_told_from_1():
 
 
 def test_orders_are_all_scenarios_and_replayed_from_the_seed():
-    assert all(sorted(order) == list(range(6)) for order in orders(20, 6, seed=7))
-    assert list(orders(20, 6, seed=7)) == list(orders(20, 6, seed=7))
+    assert all(sorted(order) == list(range(8)) for order in orders(20, 8, seed=7))
+    assert list(orders(20, 8, seed=7)) == list(orders(20, 8, seed=7))
 
 
 @pytest.mark.root
-@pytest.mark.parametrize("name", ["tcp-splice", "plain"])
+@pytest.mark.parametrize("name", ["conntrack", "plain", "wire"])
 def test_a_run_counts_every_transaction(tmp_path, name):
-    scenario = next(s for s in SCENARIOS if s.name == name)
-    with prepared(scenario, 8192, tmp_path) as bench:
-        row = bench.run(0.3, 8)
+    if name == "conntrack" and not shutil.which("nft"):
+        pytest.skip("nftables is not installed")
+    scenario = next(s for s in (*SCENARIOS, WIRE) if s.name == name)
+    with prepared(scenario, tmp_path) as bench:
+        row = bench.run("8192", 0.3, 8)
     assert row["failed"] == 0
     assert row["tps"] > 0
     assert row["ttfb_ms"]["p50"] <= row["ttfb_ms"]["p99"]
@@ -36,3 +41,19 @@ def test_a_syn_costs_something_whatever_the_prefixes():
     cost = syn_cost(300, seed=3, syns=50)
     assert cost["hit_ns"] > 0
     assert cost["miss_ns"] > 0
+
+
+@pytest.mark.root
+def test_a_mix_of_objects_arrives_whole(tmp_path):
+    with prepared(next(s for s in SCENARIOS if s.name == "tcp-splice"), tmp_path) as bench:
+        row = bench.run("1000*50,300000*50", 0.3, 8)
+    assert row["failed"] == 0
+    assert row["mbps"] > row["tps"] * 8e-3
+
+
+@pytest.mark.root
+@pytest.mark.slow
+def test_frames_that_are_not_proxied_cost_something_whatever_the_rules(tmp_path):
+    found = frame_cost(2, seed=1, directory=tmp_path)
+    assert [(f["bytes"], f["prefixes"]) for f in found][:3] == [(78, 1), (78, 1000), (78, 1 << 17)]
+    assert all(f["ns"] > 0 and f["copper_ns"] > 0 for f in found)

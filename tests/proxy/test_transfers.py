@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 import socket
 import threading
 import time
@@ -146,3 +147,15 @@ def test_connections_go_to_the_thread_of_their_cpu_also_after_a_reload(lab):
                 assert ends.get(version, size) == content(size)
         assert counters(lab)["proxied"] == 6 * (reloads + 1)
         lab.proxy("reload")
+
+
+@pytest.mark.skipif(not shutil.which("nft"), reason="nftables is not installed")
+def test_tproxy_does_what_sk_lookup_does(lab):
+    lab.proxy("up", "--any-port", "tproxy")
+    ends = Ends(lab, 443)
+    for version in (4, 6):
+        for port in (PORT, 443):
+            assert ends.get(version, 50_000, port=port) == content(50_000)
+        with pytest.raises(ConnectionError):
+            ends.get(version, 1, port=9)
+    assert counters(lab)["proxied"] == 6

@@ -49,6 +49,13 @@ def proxy() -> None:
 @click.option("--mode", type=click.Choice(["tcp", "http"]), default="tcp", show_default=True, help="HAProxy's mode.")
 @click.option("--splice/--no-splice", default=True, show_default=True, help="Move bytes within the kernel.")
 @click.option("--threads", type=click.IntRange(1, 64), default=1, show_default=True, help="Of HAProxy, a CPU each.")
+@click.option(
+    "--any-port",
+    type=click.Choice(["sk-lookup", "tproxy"]),
+    default="sk-lookup",
+    show_default=True,
+    help="How HAProxy gets connections to whatever port: by BPF, or by nftables.",
+)
 @click.option("--cpus", help="A thread of HAProxy on each of these CPUs (as 0-3,8), instead of --threads.")
 @click.option(
     "--access-cc",

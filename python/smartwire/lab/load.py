@@ -1,10 +1,13 @@
 """Many short connections: a server that answers requests with objects of a size, and a client that asks for them.
 
-``python -m smartwire.lab.load serve ADDRESS PORT SIZE`` serves until it is killed;
-``python -m smartwire.lab.load drive ADDRESS PORT SIZE SECONDS CONNECTIONS`` keeps a number of connections busy for a
+``python -m smartwire.lab.load serve ADDRESS PORT`` serves until it is killed;
+``python -m smartwire.lab.load drive ADDRESS PORT SIZES SECONDS CONNECTIONS`` keeps a number of connections busy for a
 while, each for one object, and prints one JSON line::
 
-    {"transactions", "failed", "seconds", "ttfb_ms": [each], "cpu_s"}
+    {"transactions", "failed", "seconds", "bytes", "ttfb_ms": [each], "cpu_s"}
+
+SIZES is a number of bytes, or a mix: ``1000*70,100000*30`` is 70% and 30% of the objects, in an order of chance that is
+always the same.
 
 A transaction is one TCP connection: SYN, request, an answer of exactly the right length, FIN. Time to first byte counts
 from before connect(). Where all connections are always busy this is a closed loop: it finds the most that there is.
@@ -13,6 +16,7 @@ from before connect(). Where all connections are always busy this is a closed lo
 from __future__ import annotations
 
 import json
+import random
 import resource
 import select
 import socket
@@ -20,7 +24,19 @@ import sys
 import time
 from dataclasses import dataclass, field
 
-REQUEST = b"GET / HTTP/1.1\r\nHost: lab\r\nConnection: close\r\n\r\n"
+HEAD_BYTES = 60
+"""At least so many precede an object; HAProxy in HTTP mode may write them in another way."""
+
+
+def request(size: int) -> bytes:
+    """What asks for an object."""
+    return b"GET /%d HTTP/1.1\r\nHost: lab\r\nConnection: close\r\n\r\n" % size
+
+
+def sizes(text: str) -> list[tuple[int, float]]:
+    """A mix: (size, weight) each."""
+    pairs = (part.partition("*") for part in text.split(","))
+    return [(int(size), float(weight or 1)) for size, _, weight in pairs]
 
 
 def head(size: int) -> bytes:
@@ -41,38 +57,62 @@ def listener(address: str, port: int) -> socket.socket:
     return made
 
 
-def serve(address: str, port: int, size: int) -> None:
-    """Answers every first packet with the object and closes."""
-    answer = head(size) + bytes(size)
-    door, poll = listener(address, port), select.epoll()
-    poll.register(door, select.EPOLLIN)
-    waiting: dict[int, socket.socket] = {}
-    print(json.dumps({"ready": True}), flush=True)
-    while True:
-        for fd, _ in poll.poll():
-            if fd == door.fileno():
-                accept(door, poll, waiting)
-                continue
-            connection = waiting.pop(fd)
+@dataclass
+class Service:
+    """The server's connections; none waits for another."""
+
+    door: socket.socket
+    poll: select.epoll = field(default_factory=select.epoll)
+    asked: dict[int, socket.socket] = field(default_factory=dict)
+    answered: dict[int, tuple[socket.socket, memoryview]] = field(default_factory=dict)
+    """What is still to be sent."""
+
+    def run(self) -> None:
+        """For ever."""
+        self.poll.register(self.door, select.EPOLLIN)
+        while True:
+            for fd, _ in self.poll.poll():
+                if fd == self.door.fileno():
+                    self.accept()
+                elif fd in self.asked:
+                    self.answer(self.asked.pop(fd))
+                else:
+                    self.send(*self.answered.pop(fd))
+
+    def accept(self) -> None:
+        """Takes what is there."""
+        while True:
             try:
-                if connection.recv(4096):
-                    connection.settimeout(10)
-                    connection.sendall(answer)
+                connection, _ = self.door.accept()
             except OSError:
-                pass
+                return
+            connection.setblocking(False)
+            self.asked[connection.fileno()] = connection
+            self.poll.register(connection, select.EPOLLIN)
+
+    def answer(self, connection: socket.socket) -> None:
+        """Sends the object that is asked for."""
+        try:
+            wanted = connection.recv(4096).partition(b" HTTP/")[0].rpartition(b"/")[2]
+        except OSError:
+            wanted = b""
+        if wanted.isdigit():
+            self.send(connection, memoryview(head(int(wanted)) + bytes(int(wanted))))
+        else:
             connection.close()
 
-
-def accept(door: socket.socket, poll: select.epoll, waiting: dict[int, socket.socket]) -> None:
-    """Takes what is there."""
-    while True:
+    def send(self, connection: socket.socket, rest: memoryview) -> None:
+        """Sends what fits, and closes after the last byte."""
         try:
-            connection, _ = door.accept()
-        except OSError:
+            while rest:
+                rest = rest[connection.send(rest[: 1 << 20]) :]
+        except BlockingIOError:
+            self.answered[connection.fileno()] = (connection, rest)
+            self.poll.modify(connection, select.EPOLLOUT)
             return
-        connection.setblocking(False)
-        waiting[connection.fileno()] = connection
-        poll.register(connection, select.EPOLLIN)
+        except OSError:
+            pass
+        connection.close()
 
 
 @dataclass
@@ -81,6 +121,7 @@ class Transaction:
 
     connection: socket.socket
     began: float
+    size: int
     asked: bool = False
     first: float = 0.0
     got: int = 0
@@ -91,8 +132,10 @@ class Driver:
     """The client."""
 
     target: tuple[str, int]
-    expected: int
+    mix: list[tuple[int, float]]
     failed: int = 0
+    bytes: int = 0
+    chance: random.Random = field(default_factory=lambda: random.Random(1))
     times: list[float] = field(default_factory=list)
     live: dict[int, Transaction] = field(default_factory=dict)
     poll: select.epoll = field(default_factory=select.epoll)
@@ -114,6 +157,7 @@ class Driver:
             "transactions": len(self.times),
             "failed": self.failed,
             "seconds": time.monotonic() - began,
+            "bytes": self.bytes,
             "ttfb_ms": [round(t * 1e3, 3) for t in self.times],
             "cpu_s": usage.ru_utime + usage.ru_stime,
         }
@@ -122,7 +166,8 @@ class Driver:
         """One more connection."""
         connection = socket.socket(socket.AF_INET6 if ":" in self.target[0] else socket.AF_INET)
         connection.setblocking(False)
-        self.live[connection.fileno()] = Transaction(connection, time.monotonic())
+        (size,) = self.chance.choices([s for s, _ in self.mix], [w for _, w in self.mix])
+        self.live[connection.fileno()] = Transaction(connection, time.monotonic(), size)
         connection.connect_ex(self.target)
         self.poll.register(connection, select.EPOLLIN | select.EPOLLOUT | select.EPOLLET)
 
@@ -130,14 +175,14 @@ class Driver:
         """Does what can be done; True when it is over."""
         try:
             if not t.asked and events & select.EPOLLOUT:
-                t.connection.send(REQUEST)
+                t.connection.send(request(t.size))
                 t.asked = True
             while t.asked and events & (select.EPOLLIN | select.EPOLLHUP):
                 some = t.connection.recv(1 << 16)
                 t.first = t.first or time.monotonic()
                 t.got += len(some)
                 if not some:
-                    return self.end(t, t.got >= self.expected)
+                    return self.end(t, t.got >= t.size + HEAD_BYTES)
         except BlockingIOError:
             return False
         except OSError:
@@ -150,6 +195,7 @@ class Driver:
         t.connection.close()
         if whole:
             self.times.append(t.first - t.began)
+            self.bytes += t.size
         else:
             self.failed += 1
         return True
@@ -157,13 +203,14 @@ class Driver:
 
 def main() -> None:
     """Either end."""
-    what, address, port, size, *more = sys.argv[1:]
+    what, address, port, *more = sys.argv[1:]
     if what == "serve":
-        serve(address, int(port), int(size))
+        service = Service(listener(address, int(port)))
+        print(json.dumps({"ready": True}), flush=True)
+        service.run()
     else:
-        # HAProxy in HTTP mode may write the head in another way: the object is what counts.
-        driver = Driver((address, int(port)), int(size) + 60)
-        print(json.dumps(driver.drive(float(more[0]), int(more[1]))), flush=True)
+        driver = Driver((address, int(port)), sizes(more[0]))
+        print(json.dumps(driver.drive(float(more[1]), int(more[2]))), flush=True)
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ from typing import Any
 from smartwire.errors import Error
 from smartwire.lab.figures import median, quantile
 from smartwire.lab.routed import Routed
+from smartwire.proxy.container import nft_rules, run
 from smartwire.proxy.datapath import Datapath, Ports, maps_of_no_wire
 from smartwire.proxy.haproxy import die_with_parent, program
 from smartwire.proxy.layout import PLACE
@@ -75,6 +76,7 @@ class Scenario:
     text: str
     options: tuple[str, ...] | None
     paper: float | None = None
+    conntrack: bool = False
 
 
 BEST = "tcp-splice"
@@ -83,15 +85,16 @@ SCENARIOS = (
     Scenario("tcp-copy", "the proxy, TCP mode, no splicing", ("--no-splice",), 0.97),
     Scenario("http-splice", "the proxy, HTTP mode, splicing", ("--mode", "http"), 0.763),
     Scenario("http-copy", "the proxy, HTTP mode, no splicing", ("--mode", "http", "--no-splice"), 0.763),
+    Scenario("tproxy", "the proxy, any port by nftables", ("--any-port", "tproxy"), 0.97),
+    Scenario("conntrack", "the same, with connection tracking", ("--any-port", "tproxy"), None, conntrack=True),
     Scenario("plain", "HAProxy without container or transparency", None),
     Scenario("direct", "no proxy: the copper wire", None),
 )
+WIRE = Scenario("wire", "the wire engine", None)
 LEFT_OUT = {
     "NO-NF": "needs a kernel without netfilter; here no hook is registered in any namespace of the lab",
-    "NF-IPT": "TPROXY is not made yet: sk_lookup stands for it",
     "RSS mode": "needs network cards with several queues",
     "NUMA binding": "needs several nodes",
-    "tc rules by packets per second": "not made yet; ns per SYN by number of prefixes stands for it",
 }
 
 
@@ -101,7 +104,6 @@ class Bench:
 
     scenario: Scenario
     lab: Routed
-    size: int
     pid: int | None = None
     rows: list[dict[str, Any]] = field(default_factory=list)
 
@@ -110,10 +112,11 @@ class Bench:
         """Where the client connects to."""
         return "10.9.0.6" if self.scenario.name == "plain" else self.lab.server(4)
 
-    def run(self, seconds: float, connections: int) -> dict[str, Any]:
-        """One run: its figures. One in which connections went direct measured something else, and is done again."""
+    def run(self, sizes: str, seconds: float, connections: int) -> dict[str, Any]:
+        """One run: its figures; `sizes` as :mod:`smartwire.lab.load` has them. One in which connections went direct
+        measured something else, and is done again."""
         for _ in range(TRIES):
-            row = self.attempt(seconds, connections)
+            row = self.attempt(sizes, seconds, connections)
             if not row["direct"]:
                 self.rows.append(row)
                 return row
@@ -121,12 +124,12 @@ class Bench:
             f"In each of {TRIES} runs of {self.scenario.text} connections went direct: this machine is too busy."
         )
 
-    def attempt(self, seconds: float, connections: int) -> dict[str, Any]:
+    def attempt(self, sizes: str, seconds: float, connections: int) -> dict[str, Any]:
         """A run."""
-        before, cpu = self.seen(), self.cpu()
-        argv = ["drive", self.target, str(PORT), str(self.size), str(seconds), str(connections)]
+        before, cpu, idle = self.seen(), self.cpu(), idle_s()
+        argv = ["drive", self.target, str(PORT), sizes, str(seconds), str(connections)]
         found = json.loads(self.lab.run("client", sys.executable, "-m", "smartwire.lab.load", *argv))
-        used, count = self.cpu() - cpu, found["transactions"]
+        used, count, idle = self.cpu() - cpu, found["transactions"], idle_s() - idle
         if not count:
             raise Error(f"No transaction succeeded with {self.scenario.text}; `smartwire proxy logs` may say why.")
         proxied, direct = (now - then for now, then in zip(self.seen(), before, strict=True))
@@ -138,7 +141,10 @@ class Bench:
             "failed": found["failed"],
             "ttfb_ms": {"p50": median(found["ttfb_ms"]), "p99": quantile(found["ttfb_ms"], 0.99)},
             "haproxy_cpu_us": used / count * 1e6 if self.pid else None,
+            "mbps": found["bytes"] * 8e-6 / found["seconds"],
             "client_cpu_share": found["cpu_s"] / found["seconds"],
+            "haproxy_cpu_share": used / found["seconds"],
+            "idle_share": idle / found["seconds"] / os.cpu_count(),
         }
 
     def seen(self) -> tuple[int, int]:
@@ -156,21 +162,33 @@ class Bench:
         return (int(fields[11]) + int(fields[12])) / TICK
 
 
+def idle_s() -> float:
+    """Time for which the machine's CPUs had nothing to do, s."""
+    return int(Path("/proc/stat").read_text().split()[4]) / TICK
+
+
 @contextlib.contextmanager
-def prepared(scenario: Scenario, size: int, directory: Path) -> Iterator[Bench]:
+def prepared(scenario: Scenario, directory: Path) -> Iterator[Bench]:
     """A lab with this scenario and a server."""
     with Routed() as lab, contextlib.ExitStack() as stack:
         lab.run("client", "sysctl", "-qw", "net.ipv4.ip_local_port_range=2000 65000")
         argv = ["ip", "netns", "exec", lab.ns("server"), sys.executable, "-m", "smartwire.lab.load", "serve"]
-        server = subprocess.Popen([*argv, lab.server(4), str(PORT), str(size)], stdout=subprocess.PIPE, text=True)
+        server = subprocess.Popen([*argv, lab.server(4), str(PORT)], stdout=subprocess.PIPE, text=True)
         stack.callback(server.wait)
         stack.callback(server.kill)
         assert server.stdout
         server.stdout.readline()
-        bench = Bench(scenario, lab, size)
+        bench = Bench(scenario, lab)
         if scenario.options is not None:
             lab.proxy("up", *scenario.options)
             bench.pid = lab.proxy("status")["haproxy"]["pid"]
+            if scenario.conntrack:
+                rules = nft_rules("input priority 0", "ct state established accept")
+                run("nsenter", "-t", str(bench.pid), "-n", "nft", "-f", "-", stdin=rules)
+        elif scenario is WIRE:
+            wire = optimizing(lab)
+            stack.callback(wire.wait)
+            stack.callback(wire.kill)
         elif scenario.name == "direct":
             lab.proxy("up")  # whose copper wire stays
             lab.proxy("down")
@@ -180,6 +198,22 @@ def prepared(scenario: Scenario, size: int, directory: Path) -> Iterator[Bench]:
             stack.callback(haproxy.kill)
             bench.pid = haproxy.pid
         yield bench
+
+
+def optimizing(lab: Routed) -> subprocess.Popen:
+    """The wire engine on the box's ports; the routers' super-packets, which no link has, are off for it."""
+    for host in ("router1", "router2"):
+        lab.run(host, "ethtool", "-K", "out", "tso", "off", "gso", "off", "gro", "off")
+    argv = ["ip", "netns", "exec", lab.ns("box"), sys.executable, "-m", "smartwire", "run", "access", "core"]
+    process = subprocess.Popen(
+        [*argv, "--mend", "--fill-checksums", "--name", lab.proxy_name],
+        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, preexec_fn=die_with_parent,
+    )  # fmt: skip
+    assert process.stdout
+    for line in process.stdout:
+        if line.startswith("packets flow"):
+            return process
+    raise Error(f"The wire to compare with did not start (exit {process.wait()}).")
 
 
 def plain(lab: Routed, directory: Path) -> subprocess.Popen:
@@ -228,7 +262,10 @@ def figures(benches: list[Bench]) -> list[dict[str, Any]]:
             "ttfb_ms": {q: median(r["ttfb_ms"][q] for r in b.rows) for q in ("p50", "p99")},
             "failed": sum(r["failed"] for r in b.rows),
             "haproxy_cpu_us": median(r["haproxy_cpu_us"] for r in b.rows) if b.pid else None,
+            "mbps": median(r["mbps"] for r in b.rows),
             "client_cpu_share": median(r["client_cpu_share"] for r in b.rows),
+            "haproxy_cpu_share": median(r["haproxy_cpu_share"] for r in b.rows),
+            "idle_share": median(r["idle_share"] for r in b.rows),
             "paper_tps_ratio": b.scenario.paper,
             "runs": b.rows,
         }

@@ -45,6 +45,7 @@ SYSCTLS = {
     "net.ipv4.tcp_ecn": "1",
     # A client may reuse a port within the minute that the leg to the server is in TIME-WAIT.
     "net.ipv4.tcp_tw_reuse": "1",
+    "net.ipv4.tcp_tw_reuse_delay": "1",
     # An end that does not acknowledge is given up after some 100 s (RFC 9293 section 3.8.3, R2), not 15 minutes.
     "net.ipv4.tcp_retries2": "8",
     # Of a connection that was cut off, only what the kernel still has to say.
@@ -160,6 +161,12 @@ class Container:
                 ]
             self.batch(lines, f"-{version}")
 
+    def take_any_port(self, port: int) -> None:
+        """By nftables: connections to whatever port go to a listener on `port`. Frames from servers meet no rule."""
+        rule = f'iifname "{SIDES[0][0]}" meta l4proto tcp tproxy to :{port} accept'
+        rules = nft_rules("prerouting priority mangle", rule)
+        run("ip", "netns", "exec", self.namespace, "nft", "-f", "-", stdin=rules)
+
     def batch(self, commands: list[str], family: str = "-4") -> None:
         """Runs ``ip`` commands inside."""
         run("ip", "-n", self.namespace, family, "-batch", "-", stdin="\n".join(commands) + "\n")
@@ -190,6 +197,12 @@ class Container:
         subprocess.run(["ip", "netns", "del", self.namespace], capture_output=True, check=False)
 
 
+def nft_rules(hook: str, rule: str) -> str:
+    """One rule at a hook, for ``nft -f``."""
+    chain = f"chain {hook.split()[0]} {{\ntype filter hook {hook};\n{rule}\n}}"
+    return f"table inet smartwire {{\n{chain}\n}}\n"
+
+
 def congestion_controls(*wanted: str) -> list[str]:
     """Those that the kernel has, after it was given the chance to load the modules of some."""
     available = Path("/proc/sys/net/ipv4/tcp_available_congestion_control")
@@ -218,13 +231,20 @@ def write_sysctl(key: str, value: str) -> None:
         Path("/proc/sys", *key.split(".")).write_text(value)
 
 
+def missing(program: str) -> Error:
+    """Which package has it."""
+    package = {"sysctl": "procps", "nft": "nftables"}.get(program, "iproute2")
+    return Error(f"The proxy needs `{program}`: apt-get install {package}.")
+
+
 def run(*argv: str, stdin: str | None = None) -> str:
     """Runs a command and returns its standard output; Error carries its last line of complaint."""
     try:
         done = subprocess.run(argv, input=stdin, capture_output=True, text=True, check=False)
     except FileNotFoundError:
-        package = "procps" if argv[0] == "sysctl" else "iproute2"
-        raise Error(f"The proxy needs `{argv[0]}`: apt-get install {package}.") from None
+        raise missing(argv[0]) from None
+    if done.returncode == 255 and argv[:3] == ("ip", "netns", "exec") and "exec of" in done.stderr:
+        raise missing(argv[4])
     if done.returncode:
         complaint = (done.stderr or done.stdout).strip().splitlines()
         raise Error(f"`{' '.join(argv)}` failed: {complaint[0] if complaint else f'exit {done.returncode}'}")

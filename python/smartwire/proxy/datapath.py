@@ -53,7 +53,7 @@ class Door:
     """What the kernel keeps of a container: the programs at its veths, and the choice of its listeners."""
 
     listeners: BpfMap
-    link: BpfLink
+    link: BpfLink | None
     veths: list[BpfProgram]
 
 
@@ -89,17 +89,19 @@ class Datapath:
             "px_ways_map": BpfMap("array", "px_ways", 4, WAY.size, 4),
         }
 
-    def enter(self, container: int, nsid: int, veths: Sequence[int], netns: int) -> None:
+    def enter(self, container: int, nsid: int, veths: Sequence[int], netns: int | None) -> None:
         """Loads and attaches the programs that only a container meets.
 
         Args:
             container: 0 or 1.
             nsid: number of its network namespace, as the ports' namespace has it.
             veths: the host's ends, access and core.
-            netns: its namespace.
+            netns: its namespace, where sk_lookup is to choose a listener; None: something else does.
         """
         listeners = BpfMap("sockmap", "px_listeners", 4, 8, 2 * MOST_LISTENERS)
-        link = BpfProgram("pick", self.maps | {"px_listeners_map": listeners}).attach_netns(netns)
+        link = None
+        if netns is not None:
+            link = BpfProgram("pick", self.maps | {"px_listeners_map": listeners}).attach_netns(netns)
         door = self.doors[container] = Door(listeners, link, [])
         for side, (veth, port) in enumerate(zip(veths, (self.ports.access, self.ports.core), strict=True)):
             program = self.program("veth", PLACE.pack(side, port, container, 0, 0, 0))

@@ -11,7 +11,7 @@ from typing import IO
 from smartwire.errors import Error
 from smartwire.proxy.container import Container, Tcp
 from smartwire.proxy.datapath import Datapath
-from smartwire.proxy.haproxy import Haproxy, Process, listening
+from smartwire.proxy.haproxy import PORT, Haproxy, Process, listening
 from smartwire.proxy.health import Health
 from smartwire.proxy.netns import Sockets
 
@@ -27,6 +27,8 @@ class Instance:
     datapath: Datapath
     log: IO[bytes]
     note: Callable[[str], None]
+    tproxy: bool = False
+    """HAProxy gets connections to any port by nftables, not by sk_lookup."""
     old: list[Process] = field(default_factory=list)
     """Earlier HAProxies in the same container, which finish."""
     until: float = float("inf")
@@ -36,8 +38,11 @@ class Instance:
         """The namespace and the programs that only it meets."""
         self.container.build(mtu, self.access, self.core)
         veths = [socket.if_nametoindex(v) for v in self.container.veths]
+        if self.tproxy:
+            self.container.take_any_port(PORT)
         with self.container.path.open() as namespace:
-            self.datapath.enter(self.container.number, self.container.nsid(), veths, namespace.fileno())
+            netns = None if self.tproxy else namespace.fileno()
+            self.datapath.enter(self.container.number, self.container.nsid(), veths, netns)
         self.sockets = Sockets(self.container.path, int(self.container.link("vs", inside=True)["ifindex"]))
 
     def start(self, old: Process | None = None) -> None:

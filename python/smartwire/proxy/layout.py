@@ -21,18 +21,18 @@ KEY = struct.Struct("=16s16sII")
 HEAD = struct.Struct("=12s2H2HI")
 """The tag types as on the wire."""
 STREAM = struct.Struct("=III4BQQ")
-FLOW = struct.Struct("=QQIIII" + "24s24s" + "32s32s")
+FLOW = struct.Struct("=QQIIHHBBHII" + "24s24s" + "32s32s")
 FAN = 1024
 """Ranges of a chunk."""
 CHUNK_BYTES = 20 * FAN
 SET_BYTES = RULES // 8
 COUNTERS = (
     "proxied", "no_rule", "no_listener", "closed", "full", "strange", "repeated", "stale", "in_packets", "in_bytes",
-    "out_packets", "out_bytes", "icmp", "kept_in", "resets", "lost", "own_cpu", "other_cpu",
+    "out_packets", "out_bytes", "icmp", "kept_in", "resets", "lost", "own_cpu", "other_cpu", "early",
 )  # fmt: skip
 
 assert (CONTROL.size, PLACE.size, WAY.size, KEY.size, HEAD.size) == (48, 24, 8, 40, 24)
-assert (STREAM.size, FLOW.size) == (32, 144)
+assert (STREAM.size, FLOW.size) == (32, 152)
 
 Address = IPv4Address | IPv6Address
 
@@ -85,7 +85,7 @@ class Flow:
     @staticmethod
     def unpack(key: bytes, raw: bytes) -> Flow:
         """From what the programs have."""
-        born, seen, rule, generation, container, _, _, to_core, *streams = FLOW.unpack(raw)
+        born, seen, rule, generation, container, _, _, _, _, _, _, _, to_core, *streams = FLOW.unpack(raw)
         _, tpid1, tpid2, tci1, tci2, _ = HEAD.unpack(to_core)
         sent = [STREAM.unpack(s)[-2:] for s in streams]
         vlans = tuple(tci & 0xFFF for tpid, tci in ((tpid1, tci1), (tpid2, tci2)) if tpid)

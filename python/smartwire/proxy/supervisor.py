@@ -58,6 +58,7 @@ class Settings:
     access_mss: int | None = None
     core_mss: int | None = None
     max_flows: int = 1 << 17
+    any_port: str = "sk-lookup"
     vlans: tuple[int, int] | None = None
     """Of a trunk, which is then both ports: access, core."""
 
@@ -152,6 +153,7 @@ class Supervisor:
             self.datapath,
             self.log,
             self.note,
+            tproxy=s.any_port == "tproxy",
         )
         try:
             instance.build(mtu_of(s.access))
@@ -289,6 +291,7 @@ class Supervisor:
             "state": "open" if self.datapath.open else "closed",
             "mode": "http" if s.http else "tcp",
             "splice": s.splice,
+            "any_port": s.any_port,
             "vlans": s.vlans,
             "access_tcp": asdict(instance.access),
             "core_tcp": asdict(instance.core),

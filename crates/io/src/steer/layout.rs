@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU32, AtomicU64};
 
 /// As `SW_ABI`.
-pub(super) const ABI: u32 = 7;
+pub(super) const ABI: u32 = 8;
 /// Entries per bucket of the custody book.
 pub(super) const SLOTS: usize = 8;
 /// Ports of one wire.
@@ -97,7 +97,7 @@ pub(super) const COUNTERS: usize = 10;
 /// Bytes of `struct px_control`, `px_key`, `px_flow`, `px_chunk`, `px_set` (bpf/proxy.h, bpf/proxy_rules.h).
 pub(super) const PX_CONTROL: usize = 48;
 pub(super) const PX_KEY: usize = 40;
-pub(super) const PX_FLOW: usize = 144;
+pub(super) const PX_FLOW: usize = 152;
 pub(super) const PX_CHUNK: usize = 20 * 1024;
 pub(super) const PX_SET: usize = 64;
 
