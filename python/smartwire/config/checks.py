@@ -17,7 +17,6 @@ BUILT_IN_CLASSES = ("super-user", "operator", "read-only")
 
 WITHOUT_EFFECT: dict[str, str] = {
     "subscribers identification by": "subscribers are told apart by their address yet, whatever is set here.",
-    "subscribers hash-in-exports": "nothing that is exported names subscribers yet.",
 }
 """What is accepted without effect, and the sentence that a check says about it. By the path's names, without keys."""
 

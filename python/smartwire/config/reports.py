@@ -17,6 +17,7 @@ from smartwire.alarms.catalogue import KINDS
 from smartwire.config import text
 from smartwire.config.commands import Answer, Number, Pattern, command
 from smartwire.config.operations import moment, table
+from smartwire.config.pseudonyms import hider
 from smartwire.counters.buckets import Bucket
 from smartwire.counters.history import History
 from smartwire.wire import registry
@@ -151,6 +152,8 @@ def support_information(session: Any) -> Answer:
     logs = engine.store.directory.parent / "logs"
     for log in sorted(logs.glob("*.log")) if logs.is_dir() else []:
         parts[f"logs/{log.name}"] = log.read_text(errors="replace")[-1_000_000:]
+    hide = hider(engine.setup.config, engine.store.directory)
+    parts = {name: hide(content) for name, content in parts.items()}
     target = engine.store.directory / f"support-{int(engine.clock.time())}.tar.gz"
     write_archive(target, parts)
     return Answer(f"{target} was written ({len(parts)} parts).\n", {"file": str(target), "parts": sorted(parts)})
