@@ -27,6 +27,8 @@ const INNER_MAP: u32 = 1 << 12;
 const NO_PREALLOC: u32 = 1;
 
 const TCX_INGRESS: u32 = 46;
+/// Times that a program is loaded again after EAGAIN.
+const LOADS: usize = 9;
 const MMAPABLE: u32 = 1 << 10;
 const XDP_HAS_FRAGS: u32 = 1 << 5;
 const NAME: usize = 16;
@@ -170,7 +172,16 @@ pub(super) fn prog_load(kind: ProgKind, name: &str, code: &[u8]) -> Result<Owned
         }
         new_fd(PROG_LOAD, &mut a)
     };
-    let first = match request(&mut []) {
+    // The verifier gives up when a signal is pending, and then wants to be asked again (libbpf does so, too).
+    let again = |e: &io::Error| e.raw_os_error() == Some(libc::EAGAIN);
+    let mut answer = request(&mut []);
+    for _ in 0..LOADS {
+        if !answer.as_ref().is_err_and(again) {
+            break;
+        }
+        answer = request(&mut []);
+    }
+    let first = match answer {
         Ok(fd) => return Ok(fd),
         Err(e) => e,
     };
