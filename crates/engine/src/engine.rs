@@ -63,6 +63,10 @@ pub struct Engine {
     batch: Vec<Parsed>,
     /// Flows came or went since the frames of this batch were looked up.
     changed: bool,
+    /// Data of the same stream follows the segment at hand at once: what both set off is done once, after the second, as
+    /// by receivers with GRO. And the flow for which that is still to be done.
+    joined: bool,
+    waiting: Option<u32>,
     bypassed: Vec<Target>,
     /// Walks over all records that are not done yet.
     sweeps: Vec<sweep::Sweep>,
@@ -140,6 +144,8 @@ impl Engine {
             pace_wheel: Wheel::new(cfg.max_subscribers),
             batch: Vec::with_capacity(BATCH),
             changed: false,
+            joined: false,
+            waiting: None,
             bypassed: Vec::with_capacity(ORDERS),
             sweeps: Vec::with_capacity(sweep::SWEEPS),
             sh: Shared {
@@ -172,8 +178,12 @@ impl Engine {
                 // Does another segment of the same stream follow soon?
                 let more = streams[i] != NONE && streams[i + 1..=i + AHEAD].contains(&streams[i]);
                 self.sh.more = more.then_some(parsed.rx.port.side() as usize);
+                self.joined = streams[i] != NONE && streams[i + 1] == streams[i] && batch[i + 1].has_payload();
                 if !self.run(now, parsed, io) {
                     io.release(parsed.rx.frame);
+                }
+                if let Some(handle) = self.waiting.take_if(|_| !self.joined) {
+                    self.after(now, handle, Fate::Live, io);
                 }
             }
         }
@@ -353,7 +363,11 @@ impl Engine {
             return Taken::DONE;
         }
         let taken = self.with(now, handle, io, |flow, cx| flow.segment(cx, s));
-        self.after(now, handle, taken.fate, io);
+        if self.joined && s.len > 0 && taken.fate == Fate::Live && !self.actives[handle].is_urgent() {
+            self.waiting = Some(handle);
+        } else {
+            self.after(now, handle, taken.fate, io);
+        }
         taken
     }
 

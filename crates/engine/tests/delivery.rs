@@ -4,6 +4,7 @@ mod common;
 
 use common::*;
 use smartwire_engine::api::EventKind;
+use smartwire_engine::{Csum, Rx};
 use smartwire_packet::tcp::Flags;
 use smartwire_packet::Ecn;
 
@@ -40,6 +41,28 @@ fn a_segment_lost_on_the_radio_is_sent_again_by_the_engine_and_the_server_never_
         assert!(resent.iter().any(|p| p.seq == 1 + MSS && p.len == MSS), "{resent:?}");
         assert!(to(&again, C).iter().all(|p| p.ack == 1 + 8 * MSS && p.sack.is_empty()), "the server heard of it");
         assert_eq!(t.engine.stats().retransmitted, 1);
+        t.ack(A, 1);
+        assert_eq!(t.engine.stats().custody_bytes, 0);
+    });
+}
+
+#[test]
+fn segments_that_come_together_go_on_at_once_and_are_acknowledged_together() {
+    each(|t| {
+        t.handshake();
+        let rx: Vec<Rx> = (0..6)
+            .map(|i| {
+                let p = t.pkt(C, 1 + i * MSS, MSS, ACK);
+                let frame = t.frame(&p);
+                t.check.entered(t.now, &p);
+                let id = t.io.receive(&frame).unwrap();
+                Rx { frame: id, off: 0, len: frame.len() as u16, port: p.port, csum: Csum::Unverified }
+            })
+            .collect();
+        t.engine.on_rx(t.now, &rx, &mut t.io);
+        let out = t.collect();
+        assert_eq!(to(&out, A).iter().map(|p| p.seq).collect::<Vec<_>>(), [0, 1, 2, 3, 4, 5].map(|i| 1 + i * MSS));
+        assert_eq!(to(&out, C).iter().map(|p| p.ack).collect::<Vec<_>>(), [1 + 6 * MSS]);
         t.ack(A, 1);
         assert_eq!(t.engine.stats().custody_bytes, 0);
     });

@@ -26,6 +26,7 @@ impl Engine {
 
     /// After a flow was touched: its end if that came, else what may leave leaves, and its timer is set.
     pub(super) fn after<I: Io>(&mut self, now: Now, handle: u32, fate: Fate, io: &mut I) {
+        self.waiting.take_if(|waiting| *waiting == handle);
         if fate != Fate::Live {
             return self.finish(now, handle, fate, io);
         }
@@ -182,6 +183,7 @@ impl Engine {
 
     /// A flow ends: everything that it holds is given back.
     pub(super) fn finish<I: Io>(&mut self, now: Now, handle: u32, fate: Fate, io: &mut I) {
+        self.waiting.take_if(|waiting| *waiting == handle);
         let Some(act) = self.actives.get_mut(handle) else { return };
         let id = act.flow;
         let sh = &mut self.sh;

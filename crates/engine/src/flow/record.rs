@@ -311,6 +311,11 @@ impl Active {
             })
     }
 
+    /// An acknowledgement of its own must leave for the very segment that came.
+    pub(crate) fn is_urgent(&self) -> bool {
+        self.rx[0].is_urgent() || self.rx[1].is_urgent()
+    }
+
     /// Bytes of a stream that its sender believes delivered and its receiver has not acknowledged.
     pub(crate) fn custody_of(&self, stream: usize) -> u64 {
         self.rx[stream].told_ack().saturating_sub(self.tx[stream].una())

@@ -344,7 +344,15 @@ impl Flow<'_> {
 
     /// What was held behind a hole that is filled goes to the sender; the rest stays where the pool is full, and goes
     /// when there is room again.
+    #[inline]
     fn take_ready<I: Io>(&mut self, cx: &mut Cx<'_, I>, x: usize) {
+        if self.act.rx[x].holds_any() {
+            self.take_held(cx, x);
+        }
+    }
+
+    #[inline(never)]
+    fn take_held<I: Io>(&mut self, cx: &mut Cx<'_, I>, x: usize) {
         let before = self.act.rx[x].rcv_nxt();
         while let Some(ready) = self.act.rx[x].ready(&cx.sh.ooo) {
             self.wake(cx.now, x);

@@ -244,6 +244,10 @@ impl Receiver {
     pub fn fin(&self) -> Option<Off> {
         self.fin
     }
+    /// Segments are held out of order.
+    pub(crate) fn holds_any(&self) -> bool {
+        self.held.count > 0
+    }
     /// Frame memory of segments held out of order, bytes.
     pub fn held(&self) -> u32 {
         self.held.bytes
