@@ -1,8 +1,8 @@
 """What a packet costs the engine, in instructions: a figure that does not depend on how busy the machine is.
 
-callgrind counts them in the two calls that `smartwire bench engine` measures. Two runs of different length tell the cost
-of a packet from that of setting up. The count is exact and repeatable for one compiler; a change of more than 5 % is
-either a mistake or wants its figure recorded here and in docs/measurements.md.
+callgrind counts them in the two calls that `smartwire bench engine` measures. Two runs of different length tell the
+cost of a packet from that of setting up. The count is exact and repeatable for one compiler; a change of more than
+5 % is either a mistake or wants its figure recorded, in instructions.json and in docs/measurements.md.
 """
 
 from __future__ import annotations
