@@ -32,6 +32,8 @@ pub struct Plan {
     pub seed: u64,
     /// Round trip without queues: radio and internet together; absent: the profile's radio, or 50 ms, and 30 ms more.
     pub rtt_ms: Option<f64>,
+    /// The radio's part of it; absent: the profile's, or 50 ms.
+    pub radio_ms: Option<f64>,
     /// The phone's queue, bytes.
     pub queue_bytes: Option<u64>,
     /// Random loss on the radio, each way.
@@ -68,6 +70,7 @@ impl Default for Plan {
             optimize: true,
             seed: 1,
             rtt_ms: None,
+            radio_ms: None,
             queue_bytes: None,
             loss: 0.0,
             family: Family::V4,
@@ -163,6 +166,8 @@ pub struct Report {
     pub repeated_bytes: u64,
     /// Packets that the radio's queue dropped, and that the air lost.
     pub dropped_packets: u64,
+    /// Share of the packets offered to the radio's queue that found it full.
+    pub overflow: f64,
     /// Share of TCP payload that was delivered under custody.
     pub custody_share: f64,
     /// "ok": every byte received is the byte that was sent (anything else ends the run).
@@ -197,6 +202,13 @@ pub fn run(plan: &Plan, progress: &mut dyn FnMut(f64) -> bool) -> Result<Report,
     Ok(report(plan, &mut world, base_rtt_ms))
 }
 
+/// What the link of a plan can carry towards the phone in each step of its time, bytes; empty where it has no limit.
+pub fn capacity(plan: &Plan, step_ns: u64) -> Result<Vec<u64>, String> {
+    let (world, _) = build(plan)?;
+    let steps = (plan.seconds * 1e9) as u64 / step_ns;
+    Ok((0..steps).map_while(|i| world.capacity_bytes(LinkId::RadioDown(0), i * step_ns, (i + 1) * step_ns)).collect())
+}
+
 fn build(plan: &Plan) -> Result<(World, f64), String> {
     check(plan)?;
     let cc = CcKind::parse(&plan.cc)?;
@@ -205,6 +217,7 @@ fn build(plan: &Plan) -> Result<(World, f64), String> {
         Some(name) => side(name, plan, false)?,
         None => up_default,
     };
+    let radio_ms = plan.radio_ms.unwrap_or(radio_ms);
     let rtt_ms = plan.rtt_ms.unwrap_or(radio_ms + 30.0);
     let radio_ms = radio_ms.min(rtt_ms);
     down.delay_ms = radio_ms / 2.0;
@@ -238,6 +251,8 @@ fn check(plan: &Plan) -> Result<(), String> {
     ok((0.0..1.0).contains(&plan.loss), format!("a loss of {}: give a probability from 0 to below 1", plan.loss))?;
     let rtt = plan.rtt_ms.unwrap_or(80.0);
     ok((0.0..=10_000.0).contains(&rtt), format!("a round trip of {rtt} ms: give 0 to 10000"))?;
+    let radio = plan.radio_ms.unwrap_or(0.0);
+    ok((0.0..=rtt.max(80.0)).contains(&radio), format!("a radio of {radio} ms: give 0 to the whole round trip"))?;
     ok(plan.queue_bytes.is_none_or(|q| q >= 1500), "a queue must hold one packet: give at least 1500 bytes".into())
 }
 
@@ -306,6 +321,7 @@ fn report(plan: &Plan, world: &mut World, base_rtt_ms: f64) -> Report {
     let total = share.under_custody + share.beside;
     // What was sent within the last round trip had no chance.
     let late = until.saturating_sub(2_000_000_000);
+    let totals = world.link(LinkId::RadioDown(0)).totals().clone();
     let reports = flows.iter().enumerate().map(|(i, (phone, server))| FlowReport {
         family: if bulk(plan, i, CcKind::Cubic).v6 { "ipv6" } else { "ipv4" },
         goodput_mbps: mbps(phone.received),
@@ -332,7 +348,8 @@ fn report(plan: &Plan, world: &mut World, base_rtt_ms: f64) -> Report {
         echoes_lost: world.echoes().iter().filter(|e| e.rtt_ns.is_none() && e.sent_ns < late).count() as u64,
         retransmitted_packets: flows.iter().map(|f| f.1.sent.retransmitted).sum::<u64>() + engine.retransmitted,
         repeated_bytes: flows.iter().map(|f| f.0.repeated).sum(),
-        dropped_packets: world.link(LinkId::RadioDown(0)).totals().dropped(),
+        dropped_packets: totals.dropped(),
+        overflow: round(totals.packets(Fate::QueueFull) as f64 / totals.by_fate.iter().map(|f| f.0).sum::<u64>().max(1) as f64),
         custody_share: if total == 0 { 0.0 } else { round(share.under_custody as f64 / total as f64) },
         integrity: "ok",
         flows: reports.collect(),
