@@ -45,8 +45,8 @@ def test_a_condition_of_the_schema_is_said_in_its_own_words(box):
 
 
 def test_what_has_no_effect_yet_is_said_once_and_does_not_stop_a_commit(box):
-    done = box.commit(NORTH, "set subscribers hash-in-exports true")
-    sentences = [p.sentence for p in done.warnings if "names subscribers yet" in p.sentence]
+    done = box.commit(NORTH, "set subscribers identification by tunnel")
+    sentences = [p.sentence for p in done.warnings if "told apart by their address yet" in p.sentence]
     assert len(sentences) == 1
 
 
