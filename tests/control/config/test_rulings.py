@@ -77,7 +77,8 @@ def draw(rng: random.Random) -> tuple[Setup, list[str]]:
     def prefix() -> str:
         if rng.random() < 0.6:
             return str(ipaddress.ip_network((0x0A000000 + rng.randrange(1024), rng.randint(22, 32)), strict=False))
-        return str(ipaddress.ip_network(((0x20010DB8 << 96) + rng.randrange(1024), rng.randint(118, 128)), strict=False))
+        address = (0x20010DB8 << 96) + rng.randrange(1024)
+        return str(ipaddress.ip_network((address, rng.randint(118, 128)), strict=False))
 
     def some(make, low: int = 0, high: int = 3) -> str:
         return " ".join(dict.fromkeys(make() for _ in range(rng.randint(low, high))))
