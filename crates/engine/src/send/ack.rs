@@ -1,5 +1,6 @@
 //! An acknowledgement, step by step.
 
+use super::blame::View;
 use super::cubic::Cut;
 use super::queue::{Node, FIRST_FLIGHT, LOST, NONE, RETX, SACKED};
 use super::types::{AckIn, AckOut, ProbeKind};
@@ -296,11 +297,12 @@ impl Sender {
     }
 
     /// Takes a segment for lost, and notes whether anyone may be blamed for it.
-    pub(super) fn mark_lost(&mut self, pool: &mut SegPool, id: u32) {
+    pub(super) fn mark_lost(&mut self, pool: &mut SegPool, now: Now, id: u32) {
         let n = *pool.at(id);
         if n.is(LOST) {
             return;
         }
+        self.blame.any_lost(now, self.rtt.smoothed());
         self.q.lose(pool, id);
         self.lost_found += n.seq_len();
         // Lost in the first flight after idleness, or during an outage, says nothing about the rate; lost among what was
@@ -323,7 +325,7 @@ impl Sender {
                 self.loss.undo_left = 0;
                 self.loss.retx_stamp = None;
             }
-            let heavy = self.blame.heavy();
+            let heavy = self.blame.heavy(self.queued());
             if self.blamed && (link_full || heavy) {
                 self.cut_for_loss(now, heavy, out);
             }
@@ -359,8 +361,8 @@ impl Sender {
         let recent = self.rate.recent();
         let (floor, ceiling) = if heavy {
             // Down to what gets through, in one step.
-            let queued = srtt > min + (min / 4).max(4_000_000);
-            let rate = self.blame.cut(now, recent, queued);
+            let view = View { srtt, queued: self.queued(), latest: self.rate.latest(), recent };
+            let rate = self.blame.cut(now, view);
             let through = bytes_in(rate, srtt);
             (if self.blame.cap().is_some() { through / 10 * 9 } else { 0 }, through / 10 * 9)
         } else {
@@ -368,6 +370,12 @@ impl Sender {
             (bytes_in(recent, min), u32::MAX)
         };
         self.cut(now, Cut::Loss, floor, ceiling, out);
+    }
+
+    /// The round trip has grown.
+    fn queued(&self) -> bool {
+        let min = self.rtt.min();
+        self.rtt.smoothed() > min + (min / 4).max(4_000_000)
     }
 
     fn cut(&mut self, now: Now, why: Cut, floor: u32, ceiling: u32, out: &mut AckOut) {

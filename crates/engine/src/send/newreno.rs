@@ -58,7 +58,7 @@ impl Sender {
             if pool.at(oldest).xmit >= arrived {
                 break;
             }
-            self.mark_lost(pool, oldest);
+            self.mark_lost(pool, now, oldest);
         }
     }
 
@@ -74,7 +74,7 @@ impl Sender {
         // Sent again less than a round trip ago: its answer cannot be here yet.
         let fresh = n.is(RETX) && now.since(n.xmit) < self.rtt.min();
         if !n.is(LOST) && n.xmit <= now && !fresh && n.start < self.nxt {
-            self.mark_lost(pool, id);
+            self.mark_lost(pool, now, id);
         }
     }
 }

@@ -145,7 +145,7 @@ impl Sender {
             let wait = if overtaken_by_small { wait.max(small_wait) } else { wait };
             let due = n.xmit.after_ns(self.rack.any.rtt + wait);
             if due <= now {
-                self.mark_lost(pool, id);
+                self.mark_lost(pool, now, id);
             } else {
                 if self.rack.deadline.is_none_or(|d| due < d) {
                     self.rack.deadline = Some(due);

@@ -35,6 +35,7 @@ pub(super) struct Rate {
     /// Highest samples of this round and the one before.
     round_now: u64,
     round_before: u64,
+    latest: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -109,6 +110,7 @@ impl Rate {
     }
 
     fn take(&mut self, rate: u64, limited: bool) {
+        self.latest = rate;
         self.round_now = self.round_now.max(rate);
         if !limited || rate >= self.max() {
             self.max_now = self.max_now.max(rate);
@@ -129,6 +131,11 @@ impl Rate {
     /// Maximum over the last rounds, bytes per second.
     pub fn max(&self) -> u64 {
         self.max_now.max(self.max_before)
+    }
+
+    /// Over the last round trip, bytes per second.
+    pub fn latest(&self) -> u64 {
+        self.latest
     }
 
     /// Maximum over this round and the one before, bytes per second.
