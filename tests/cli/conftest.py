@@ -80,7 +80,7 @@ class FakeWire:
         self.log: list[tuple] = []
         self.values = {"flows": 2, "subscribers": 1, "handed_back": 0, "resets": 0, "custody_bytes": 3000}
         self.values |= {"accepted_bytes": 900, "not_optimized_bytes": 100, "sent_bytes": 1000, "optimized": 7}
-        self.values |= {"refused.mid-stream": 4, "refused.mptcp": 0, "stopped.idle": 2}
+        self.values |= {"refused.mid-stream": 4, "refused.mptcp": 0, "stopped.idle": 2, "found.mss-reversed": 1}
         self.values |= {"port0.rx_bytes": 1000, "port1.rx_bytes": 9000}
         self.table = [flow("10.0.0.7", 40000), flow("2001:db8:7::2", 40001, core="2001:db8::1")]
         self.draining: list[dict] = []

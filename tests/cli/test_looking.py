@@ -17,6 +17,7 @@ def test_status_json_has_rates_shares_and_reasons(smartwire, wire):
     assert document["custody_share"] == 0.9
     assert document["refused"] == {"mid-stream": 4}
     assert document["stopped"] == {"idle": 2}
+    assert document["found"] == {"mss-reversed": 1}
     assert document["counters"]["optimized"] == 7
     assert document["down_mbps"] == 0.0
 

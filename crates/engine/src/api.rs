@@ -2,7 +2,7 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use crate::reason::{RefuseReason, StopReason};
+use crate::reason::{Finding, RefuseReason, StopReason};
 
 /// Nanoseconds since an origin that the driver chooses; never goes back.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -229,6 +229,8 @@ pub enum EventKind {
     HandedBack(StopReason),
     /// Both ends were reset because custody could not be delivered.
     Reset(StopReason),
+    /// Something is wrong with a neighbour; the flow goes on.
+    Found(Finding),
     /// Both directions closed.
     Closed,
 }

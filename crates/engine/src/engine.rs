@@ -15,7 +15,7 @@ use crate::flow::refused::Refused;
 use crate::flow::rx::Taken;
 use crate::flow::{Cx, Fate, Flow, Memory, Shared};
 use crate::policy::Policies;
-use crate::reason::{RefuseReason, StopReason};
+use crate::reason::{Finding, RefuseReason, StopReason};
 use crate::recv::OooPool;
 use crate::send::SegPool;
 use crate::slab::Slab;

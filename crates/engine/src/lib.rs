@@ -30,5 +30,5 @@ pub mod wheel;
 pub use api::{Command, Csum, CustodyMark, Event, FlowKey, FrameId, Io, Now, Port, Rx, Side, SubscriberKey};
 pub use config::{Config, ConfigError};
 pub use engine::{Engine, FlowInfo, Mode, SubscriberInfo};
-pub use reason::{RefuseReason, StopReason};
+pub use reason::{Finding, RefuseReason, StopReason};
 pub use stats::Stats;

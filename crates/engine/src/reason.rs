@@ -57,6 +57,17 @@ reasons! {
 }
 
 reasons! {
+    /// What is wrong with a neighbour of an optimized flow.
+    Finding {
+        SmallInitialWindow = 0, "A sender began with two segments: let it begin with ten (RFC 6928).";
+        NoWindowScaling = 1, "Window scaling is off at one end, so no more than 64 kB can be under way: turn it on (RFC 7323).";
+        SegmentsTooLarge = 2, "Full segments do not pass the path: clamp the MSS to what does.";
+        MssReversed = 3, "The MSS is clamped the wrong way round: full segments do not pass in one direction, and the limit is on the other.";
+        RepeatsInBulk = 4, "A sender repeated ten segments or more at once: let it repeat one per timeout (RFC 6298). They went no further.";
+    }
+}
+
+reasons! {
     /// Why an optimized flow stopped being optimized.
     StopReason {
         Operator = 0, "An operator drained or bypassed it.";

@@ -1,6 +1,6 @@
 //! Counters and gauges of one engine: plain numbers with names, copied out whole by whoever publishes them.
 
-use crate::reason::{RefuseReason, StopReason};
+use crate::reason::{Finding, RefuseReason, StopReason};
 
 macro_rules! counters {
     ($($(#[$doc:meta])* $name:ident,)*) => {
@@ -12,6 +12,8 @@ macro_rules! counters {
             pub refused: [u64; RefuseReason::ALL.len()],
             /// Flows that stopped being optimized, by [`StopReason`] code.
             pub stopped: [u64; StopReason::ALL.len()],
+            /// What was wrong with neighbours of optimized flows, by [`Finding`] code.
+            pub found: [u64; Finding::ALL.len()],
         }
 
         impl Stats {

@@ -33,12 +33,6 @@ fn bulk(spec: WorldSpec, v6: bool, seconds: u64) -> (f64, f64) {
     let mut world = World::new(with(optimized(spec), vec![flow])).unwrap();
     world.run_until(seconds * S);
     let totals = world.link(LinkId::RadioDown(0)).totals();
-            let now = (world.received(0).0, totals.dropped());
-            println!("{:5.1} s: {:6.2} Mbit/s, {} dropped", tick as f64 / 10.0, (now.0 - last.0) as f64 * 8e-5, now.1 - last.1);
-            last = now;
-        }
-    }
-    let totals = world.link(LinkId::RadioDown(0)).totals();
     let lost = totals.dropped() as f64 / (totals.dropped() + totals.by_fate[0].0) as f64;
     (world.received(0).0 as f64 * 8e3 / (seconds * S) as f64, lost)
 }

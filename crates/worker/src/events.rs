@@ -73,6 +73,7 @@ fn code(kind: EventKind) -> (u8, u8) {
         EventKind::HandedBack(r) => (3, r as u8),
         EventKind::Reset(r) => (4, r as u8),
         EventKind::Closed => (5, 0),
+        EventKind::Found(f) => (6, f as u8),
     }
 }
 

@@ -5,7 +5,7 @@
 use std::path::Path;
 use std::sync::atomic::{fence, Ordering};
 
-use smartwire_engine::{RefuseReason, Stats, StopReason};
+use smartwire_engine::{Finding, RefuseReason, Stats, StopReason};
 use smartwire_io::port::PortStats;
 use smartwire_io::shared::SharedWords;
 use smartwire_io::IoError;
@@ -63,6 +63,9 @@ impl Page {
         for i in 0..StopReason::ALL.len() {
             self.put(engines.iter().map(|e| e.stopped[i]).sum());
         }
+        for i in 0..Finding::ALL.len() {
+            self.put(engines.iter().map(|e| e.found[i]).sum());
+        }
         for (s, up) in ports {
             let lost = s.rx_no_frame + s.rx_merged + s.rx_too_long;
             let unsent = s.tx_dropped + s.tx_refused;
@@ -113,6 +116,7 @@ fn names(ports: usize, extra: &[&str]) -> Vec<String> {
     let mut names: Vec<String> = Stats::NAMES.iter().map(|n| (*n).to_owned()).collect();
     names.extend(RefuseReason::ALL.iter().map(|r| format!("refused.{}", r.name())));
     names.extend(StopReason::ALL.iter().map(|r| format!("stopped.{}", r.name())));
+    names.extend(Finding::ALL.iter().map(|f| format!("found.{}", f.name())));
     for port in 0..ports {
         names.extend(PORT_NAMES.iter().map(|n| format!("port{port}.{n}")));
     }

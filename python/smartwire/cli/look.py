@@ -154,7 +154,7 @@ def subscribers(limit: int, name: str | None, as_json: bool) -> None:
 @click.option("--follow", "-f", is_flag=True, help="Go on printing events as they happen.")
 @click.option(
     "--kind",
-    type=click.Choice(["refused", "optimizing", "draining", "handed-back", "reset", "closed"]),
+    type=click.Choice(["refused", "optimizing", "draining", "handed-back", "reset", "closed", "found"]),
     multiple=True,
     help="Only these kinds (may be given several times).",
 )
@@ -164,7 +164,8 @@ def subscribers(limit: int, name: str | None, as_json: bool) -> None:
 def events(follow: bool, kind: tuple[str, ...], limit: int, name: str | None, as_json: bool) -> None:
     """What happened to connections, with reasons.
 
-    The latest events, oldest first: refused, optimizing, draining, handed-back, reset, closed. With --json, one
+    The latest events, oldest first: refused, optimizing, draining, handed-back, reset, closed, and found: something
+    that is wrong with a neighbour. With --json, one
     document per line.
     """
     import json

@@ -93,6 +93,7 @@ METRICS: dict[str, Metric] = {
     # By reason.
     "refused": counter("connections", "Connections never optimized, by reason"),
     "stopped": counter("connections", "Connections that stopped being optimized, by reason"),
+    "found": counter("connections", "Connections with something wrong at a neighbour, by what"),
     # Of a port: crates/worker/src/page.rs.
     "rx_frames": counter("frames", "Frames received from the port"),
     "rx_bytes": counter("bytes", "Bytes received from the port"),
@@ -187,7 +188,7 @@ def port_name(number: int) -> str:
 
 def path_of(wire: str, name: str) -> str:
     """The path of a stats page's `name` on a wire: port0.rx_bytes becomes wire/W/port/access/rx_bytes."""
-    for prefix in ("refused", "stopped"):
+    for prefix in ("refused", "stopped", "found"):
         if name.startswith(prefix + "."):
             return f"wire/{wire}/reason/{name[len(prefix) + 1 :]}/{prefix}"
     found = PAGE_NAME.fullmatch(name)

@@ -7,16 +7,16 @@ from functools import cache
 
 @cache
 def tables() -> dict[str, list[tuple[str, str]]]:
-    """{"refuse": [(name, text), ...], "stop": ...} in the order of the codes, from the Rust core."""
+    """{"refuse": [(name, text), ...], "stop": ..., "found": ...} in the order of the codes, from the Rust core."""
     from smartwire import _native
 
-    refuse, stop = _native.reasons()
-    return {"refuse": refuse, "stop": stop}
+    refuse, stop, found = _native.reasons()
+    return {"refuse": refuse, "stop": stop, "found": found}
 
 
 def of(kind: str, code: int) -> tuple[str, str] | None:
     """(name, sentence) of an event's reason; None for kinds of event that have none."""
-    table = {"refused": "refuse", "draining": "stop", "handed-back": "stop", "reset": "stop"}.get(kind)
+    table = {"refused": "refuse", "draining": "stop", "handed-back": "stop", "reset": "stop", "found": "found"}.get(kind)
     if table is None:
         return None
     known = tables()[table]

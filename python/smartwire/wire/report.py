@@ -52,7 +52,8 @@ def report(info: dict[str, Any], first: Sample, second: Sample) -> dict[str, Any
         "retransmitted_share": round(values.get("retransmitted_bytes", 0) / max(1, values.get("sent_bytes", 0)), 5),
         "refused": reasons(values, "refused."),
         "stopped": reasons(values, "stopped."),
-        "counters": {k: v for k, v in values.items() if not k.startswith(("refused.", "stopped."))},
+        "found": reasons(values, "found."),
+        "counters": {k: v for k, v in values.items() if not k.startswith(("refused.", "stopped.", "found."))},
     }
 
 
@@ -103,6 +104,12 @@ def show(document: dict[str, Any]) -> None:
         if document[key]:
             click.echo()
             table((title, "CONNECTIONS"), [(k, f"{v:,}") for k, v in document[key].items()], right=(1,))
+    if document["found"]:
+        from smartwire.wire.reasons import tables
+
+        texts = dict(tables()["found"])
+        click.echo()
+        table(("CONNECTIONS", "WRONG WITH A NEIGHBOUR"), [(f"{v:,}", texts.get(k, k)) for k, v in document["found"].items()])
 
 
 def duration(seconds: float) -> str:

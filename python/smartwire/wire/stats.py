@@ -17,8 +17,8 @@ offset bytes   content
 32     8       CLOCK_MONOTONIC of the last write, ns
 ====== ======= ====================================================================================
 
-Names: the fields of ``Stats`` in crates/engine/src/stats.rs as they are (summed over workers); ``refused.REASON`` and
-``stopped.REASON`` with the reason's name; of the ports ``portN.rx_frames``, ``rx_bytes``, ``tx_frames``, ``tx_bytes``,
+Names: the fields of ``Stats`` in crates/engine/src/stats.rs as they are (summed over workers); ``refused.REASON``,
+``stopped.REASON`` and ``found.FINDING`` with its name; of the ports ``portN.rx_frames``, ``rx_bytes``, ``tx_frames``, ``tx_bytes``,
 ``rx_dropped`` (``rx_merged`` and ``rx_too_long`` among them), ``tx_dropped`` and ``up`` (0 or 1), where port 2k is the
 access side of pair k and 2k + 1 its core side; of the frame ledger ``frames_total``, which is the sum of
 ``frames_free``, ``frames_filled``, ``frames_held``, ``frames_sending`` and ``frames_away``, then ``frames_kept`` of
@@ -41,8 +41,8 @@ page lacks counts as zero.
 
 A slot: u64 number of the event plus 1 (0 while it is being written); u64 CLOCK_MONOTONIC ns; 16 bytes access address;
 16 bytes core address (IPv4 as IPv4-mapped); u16 access port; u16 core port; u8 kind; u8 reason; u16 zero; u64 scope.
-Kinds: 0 refused, 1 optimizing, 2 draining, 3 handed back, 4 reset, 5 closed; reasons: RefuseReason of crates/engine
-for kind 0, StopReason for kinds 2 to 4.
+Kinds: 0 refused, 1 optimizing, 2 draining, 3 handed back, 4 reset, 5 closed, 6 found; reasons: RefuseReason of
+crates/engine for kind 0, StopReason for kinds 2 to 4, Finding for kind 6.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ from smartwire.errors import Error, NotThere
 STATS_HEADER = struct.Struct("<8sIIIIQQ")
 EVENTS_HEADER = struct.Struct("<8sIIIIQ")
 SLOT = struct.Struct("<QQ16s16sHHBBHQ")
-KINDS = ("refused", "optimizing", "draining", "handed-back", "reset", "closed")
+KINDS = ("refused", "optimizing", "draining", "handed-back", "reset", "closed", "found")
 
 
 def map_file(path: Path, header: struct.Struct, magic: bytes) -> mmap.mmap:

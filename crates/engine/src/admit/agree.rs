@@ -19,6 +19,8 @@ pub struct Agreed {
     pub mss: [u16; 2],
     /// Window shifts, 0 to 14; both 0 unless both announced one.
     pub shift: [u8; 2],
+    /// Both announced a window shift.
+    pub scaled: bool,
     /// SACK is permitted both ways.
     pub sack: bool,
     /// Timestamps are in use.
@@ -257,6 +259,7 @@ impl Record {
             isn: pair(self.syn.isn, answer.isn),
             mss: by_side(self.from, self.syn.mss, answer.mss),
             shift: by_side(self.from, shifts.0, shifts.1),
+            scaled: self.syn.shift.is_some() && answer.shift.is_some(),
             sack: both(Kinds::SACK_PERM),
             ts,
             ecn: self.syn.ecn && answer.ecn,

@@ -217,6 +217,9 @@ impl Engine {
             if let Some(rtt) = agreed.rtt_ns[1 - s] {
                 tx.seed_rtt(now, rtt);
             }
+            if s == 1 {
+                tx.set_reordering(self.sh.subs.reordering(sub));
+            }
             tx
         });
         rec.freeze(&rx, &tx);
@@ -232,6 +235,10 @@ impl Engine {
         self.idle_wheel.arm(now, id, now.after_ns(self.sh.cfg.idle_ns));
         self.sh.stats.optimized += 1;
         self.event(now, key, EventKind::Optimizing);
+        if !agreed.scaled {
+            self.sh.stats.found[Finding::NoWindowScaling as usize] += 1;
+            self.event(now, key, EventKind::Found(Finding::NoWindowScaling));
+        }
         Ok(id)
     }
 

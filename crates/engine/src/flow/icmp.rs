@@ -41,6 +41,7 @@ impl Flow<'_> {
         }
         self.act.tx[s].split(&mut cx.sh.pool, payload);
         cx.sh.stats.resegmented += 1;
+        self.watch_cut(cx, s);
         if s == 1 {
             self.report_flight(cx);
         }

@@ -8,6 +8,7 @@
 //!   drain     the way out: DRAIN, the stop predicate, the hand-back
 //!   timers    what is due without a packet
 //!   icmp      path MTU
+//!   watch     what is wrong with the neighbours, for the operator
 //!   fragment  a way out that not everybody may show
 //!   dead      what the other end still had under way when one reset the connection
 //!   record    the memory of a flow, idle and active; actives: where the second kind is
@@ -31,6 +32,7 @@ pub(crate) mod record;
 pub(crate) mod refused;
 pub(crate) mod rx;
 pub(crate) mod timers;
+pub(crate) mod watch;
 
 use crate::api::{Event, EventKind, FrameId, Io, Now, Port};
 use crate::config::Config;

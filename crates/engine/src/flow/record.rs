@@ -11,6 +11,7 @@ use crate::send::{FrozenSender, Sender, SenderParams};
 use crate::seq::{wrap, Off};
 use crate::subscriber::pace::Pacer;
 use crate::subscriber::OneWay;
+use super::watch::Watch;
 
 /// No handle.
 pub(crate) const NONE: u32 = u32::MAX;
@@ -137,6 +138,8 @@ pub(crate) struct Active {
     pub tx: [Sender; 2],
     /// Paces the stream towards the core; the other one is paced with its subscriber's.
     pub pacer: Seldom<Pacer>,
+    /// What was noticed of each side as a source.
+    pub watch: [Watch; 2],
 }
 
 impl Record {
@@ -275,6 +278,7 @@ impl Active {
             reset_to,
             oneway,
             pacer,
+            watch,
             rx,
             tx,
         } = self;
@@ -290,6 +294,7 @@ impl Active {
         (*pace_at, *draining, *reset_to) = (None, None, [None; 2]);
         *oneway = OneWay::default();
         pacer.renew();
+        *watch = [Watch::default(); 2];
     }
 
     /// Asks for what a segment of stream `s`, or an acknowledgement of it, will need: all of that stream, and of the other

@@ -222,6 +222,10 @@ impl Flow<'_> {
             if out.lost > 0 {
                 cx.sh.subs.on_lost(cx.now, sub, out.lost);
             }
+            let reordering = self.act.tx[1].reordering();
+            if reordering > 0 {
+                cx.sh.subs.learn_reordering(sub, reordering);
+            }
             self.report_flight(cx);
         }
         if out.advanced {
@@ -230,6 +234,7 @@ impl Flow<'_> {
         if self.act.tx[s].size_doubted() {
             self.act.tx[s].split(&mut cx.sh.pool, DOUBTED_PAYLOAD);
             cx.sh.stats.resegmented += 1;
+            self.watch_cut(cx, s);
         }
         if self.act.tx[s].probe_due() {
             self.probe(cx, s);
@@ -264,8 +269,11 @@ impl Flow<'_> {
                 }
             }
             Verdict::Keepalive => self.keepalive(cx, s),
-            Verdict::Old { .. } => {
+            Verdict::Old { told } => {
                 cx.sh.stats.duplicate_segments += 1;
+                if *told && s.len > 0 {
+                    self.watch_old(cx, x);
+                }
                 if breaks(Broken::DuplicatesForwarded) {
                     self.pass_updated(cx, s);
                 }
@@ -332,6 +340,7 @@ impl Flow<'_> {
             return self.no_room(cx, s);
         }
         cx.sh.stats.accepted_bytes += u64::from(held.len);
+        self.watch_data(cx, x, held.start, u32::from(held.len));
         self.act.rx[x].took(cx.now, seg, verdict);
         self.take_ready(cx, x);
         if x == 1 {

@@ -230,7 +230,7 @@ impl Sender {
         }
         out.spurious += bytes;
         self.blame.spurious(bytes);
-        self.rack.dsack(self.una, self.nxt);
+        self.rack.dsack(self.una, self.nxt, self.rtt.smoothed());
         self.loss.undo_left = self.loss.undo_left.saturating_sub(bytes);
         self.undo_if_all_needless(out);
     }

@@ -9,9 +9,9 @@ use crate::seq::Off;
 const PERSIST: u8 = 16;
 /// SACKed segments that make waiting for reordering needless where none was ever seen.
 const DUP_THRESH: u32 = 3;
-/// How long a hole waits while only markedly smaller segments have overtaken it, ns (small packets were seen more than
-/// 50 ms ahead of large ones in equipment of one radio vendor).
-const SMALL_OVERTAKES_NS: u64 = 50_000_000;
+/// How long a hole waits while only markedly smaller segments have overtaken it, ns: small packets were seen more than
+/// 50 ms ahead of large ones in equipment of one radio vendor. The rest is for queues that change meanwhile.
+const SMALL_OVERTAKES_NS: u64 = 80_000_000;
 /// Nothing waits longer than this for reordering, however much was learned, ns.
 const LEARNED_LIMIT_NS: u64 = 300_000_000;
 /// Segments sent in one instant are told apart by 1 ns each: so much a round trip may seem too short, ns.
@@ -55,6 +55,10 @@ pub(super) struct Rack {
     dsack_until: Off,
     /// Extent of reordering seen, ns.
     pub learned: u64,
+    /// How long what was last found lost had been waited for, ns.
+    waited: u64,
+    /// How late it was if the acknowledgement that came soon after it was sent again was not for that, ns; 0: it was not.
+    late: u64,
     pub deadline: Option<Now>,
 }
 
@@ -82,6 +86,10 @@ impl Rack {
             let extent = rtt.saturating_sub(self.any.rtt);
             self.learned = self.learned.max(extent).min(LEARNED_LIMIT_NS);
         }
+        if ambiguous && n.end() <= self.fack_before {
+            // It was late and not lost, or this is a shorter round trip than was known: a DSACK will tell.
+            self.late = self.waited + rtt;
+        }
         if n.end() > self.fack {
             self.fack = n.end();
         }
@@ -94,13 +102,17 @@ impl Rack {
         }
     }
 
-    /// A DSACK arrived: wait longer from now on, by a quarter of min_rtt per round (section 6.2 step 4).
-    pub fn dsack(&mut self, una: Off, nxt: Off) {
+    /// A DSACK arrived: wait longer from now on, by a quarter of min_rtt per round (section 6.2 step 4), and as long as
+    /// would have been enough; where nobody knows that, twice as long as was not, up to a round trip.
+    pub fn dsack(&mut self, una: Off, nxt: Off, srtt: u64) {
         self.reordering_seen = true;
         self.persist = PERSIST;
         if una >= self.dsack_until {
             self.mult = self.mult.saturating_add(1);
             self.dsack_until = nxt;
+            let enough = if self.late > 0 { self.late } else { (2 * self.waited).min(srtt) };
+            self.learned = self.learned.max(enough.min(LEARNED_LIMIT_NS));
+            self.late = 0;
         }
     }
 
@@ -118,7 +130,8 @@ impl Rack {
             return 0;
         }
         let adaptive = (u64::from(self.mult) + 1) * min_rtt / 4;
-        adaptive.min(srtt).max(self.learned)
+        // A quarter more than was seen: queues between make it vary.
+        adaptive.min(srtt).max(self.learned + self.learned / 4)
     }
 }
 
@@ -132,7 +145,7 @@ impl Sender {
         }
         let srtt = self.rtt.smoothed();
         let wait = self.rack.window(self.recovering, self.q.sacked_segs, self.rtt.min(), srtt);
-        let small_wait = SMALL_OVERTAKES_NS.min(srtt.max(self.rack.learned));
+        let small_wait = SMALL_OVERTAKES_NS.min((2 * srtt).max(self.rack.learned));
         let mut id = self.q.flight_head;
         let mut looked = 0;
         while id != NONE && looked < LOOK {
@@ -145,6 +158,7 @@ impl Sender {
             let wait = if overtaken_by_small { wait.max(small_wait) } else { wait };
             let due = n.xmit.after_ns(self.rack.any.rtt + wait);
             if due <= now {
+                self.rack.waited = wait;
                 self.mark_lost(pool, now, id);
             } else {
                 if self.rack.deadline.is_none_or(|d| due < d) {

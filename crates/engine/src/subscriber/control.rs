@@ -404,11 +404,10 @@ impl Control {
                 let round_us = (self.meter.least() + self.meter.up()).max(MS) / 1_000;
                 self.budget.min(1 << 40) * 1_250_000 / round_us
             }
-            _ => (rate * 4).max(2_000_000),
+            // The third flight of a server's, forty segments, within 15 ms.
+            _ => (rate * 4).max(4_000_000),
         };
-        // Until the rate is known it doubles each round trip; a timer that fires late must not hold it where it is.
-        let delivery = if self.mode == Mode::Start { 2 * rate } else { rate };
-        let pace = Pace::new(wish, delivery, set.burst_per_ms);
+        let pace = Pace::new(wish, rate, set.burst_per_ms);
         let tokens = self.pacer.allowance(now, pace).map_err(Some)?;
         Ok(tokens.min(room.min(1 << 30) as u32))
     }

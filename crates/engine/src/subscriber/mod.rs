@@ -115,6 +115,8 @@ struct Record {
     /// When it was heard last, and when it was heard again after a silence, ms.
     heard: u32,
     resumed: u32,
+    /// Extent of reordering on the way to it, us.
+    reordering_us: u32,
     /// Used since the clock hand came by last.
     used: bool,
     /// The first of its shapers, `u32::MAX` without.
@@ -214,6 +216,17 @@ impl Subscribers {
     /// When the subscriber was heard again after its last silence, ms.
     pub fn resumed(&self, sub: u32) -> u32 {
         self.records[sub].resumed
+    }
+
+    /// A flow found packets to the subscriber overtaken by others that were sent so much later, ns.
+    pub fn learn_reordering(&mut self, sub: u32, ns: u64) {
+        let record = &mut self.records[sub];
+        record.reordering_us = record.reordering_us.max((ns / 1_000).min(u64::from(u32::MAX)) as u32);
+    }
+
+    /// The most that any flow found, ns; 0: no reordering was seen.
+    pub fn reordering(&self, sub: u32) -> u64 {
+        u64::from(self.records[sub].reordering_us) * 1_000
     }
 
     /// Flows of this subscriber that are open.
@@ -355,7 +368,7 @@ impl Subscribers {
             }
         }
         let hash = self.hasher.subscriber(&key);
-        let record = Record { key, lists: Lists::default(), control: NO_CONTROL, flows: 0, heard: 0, resumed: 0, used: true, shaper: NO_SHAPER, target_us: 0, unpaced: false };
+        let record = Record { key, lists: Lists::default(), control: NO_CONTROL, flows: 0, heard: 0, resumed: 0, reordering_us: 0, used: true, shaper: NO_SHAPER, target_us: 0, unpaced: false };
         let sub = self.records.insert(record).ok()?;
         if self.index.insert(hash, sub).is_err() {
             self.records.remove(sub);

@@ -9,9 +9,11 @@
 //! - I8 a flow that is not optimized leaves byte for byte as it came, in order;
 //! - nothing leaves beyond its receiver's window, nor what its receiver has acknowledged; an ACK stands where its stream has
 //!   got to; SACK blocks below the acknowledgement report what came twice;
+//! - in any millisecond at most 20 kB of a stream leaves, or 1.25 times what its receiver takes;
 //! - a reset carries exactly the sequence number that its receiver accepts; checksums verify; nothing without timestamps
 //!   where they were agreed.
 
+mod burst;
 mod stream;
 
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -22,6 +24,7 @@ use smartwire_engine::{CustodyMark, Event, FlowKey, Side};
 
 use crate::codec::{self, Tcp, ACK, FIN, RST, SYN};
 use crate::rng::mix;
+use burst::Burst;
 use stream::Stream;
 
 /// Access address and port, core address and port.
@@ -60,6 +63,8 @@ struct Flow {
     turned: bool,
     /// By the side that they come from.
     streams: [Stream; 2],
+    /// By the side that they come from.
+    bursts: [Burst; 2],
     expected: VecDeque<(Side, u64)>,
     recent: VecDeque<u64>,
     log: VecDeque<Line>,
@@ -73,6 +78,7 @@ impl Flow {
             mode,
             turned: false,
             streams: Default::default(),
+            bursts: Default::default(),
             expected: VecDeque::new(),
             recent: VecDeque::new(),
             log: VecDeque::new(),
@@ -197,6 +203,7 @@ impl Checker {
         let (own, other) = if side == Side::Access { (a, c) } else { (c, a) };
         if t.seg.has(ACK) {
             own.note_ack(&t, other);
+            flow.bursts[side.other() as usize].acknowledged(now, own.acked);
         }
         let line = line(now, false, side, &t, flow);
         flow.note(line);
@@ -209,7 +216,7 @@ impl Checker {
         let Some(flow) = self.flows.get_mut(&key) else { return };
         let mode = match event.kind {
             EventKind::Optimizing => Mode::Optimized,
-            EventKind::Draining(_) => return,
+            EventKind::Draining(_) | EventKind::Found(_) => return,
             EventKind::HandedBack(_) => Mode::Raw,
             // A refusal says so about a flow that passes as it is; a place that it had is given up.
             EventKind::Refused(_) => Mode::Raw,
@@ -243,7 +250,7 @@ impl Checker {
         };
         let line = line(now, true, side, &t, flow);
         flow.note(line);
-        let verdict = judge(flow, side, mark(frame, &t, self.clamped), &t);
+        let verdict = judge(flow, now, side, mark(frame, &t, self.clamped), &t);
         verdict.map_err(|broken| {
             let log: Vec<String> = flow.log.iter().map(Line::to_string).collect();
             format!("{broken}\n{}", log.join("\n"))
@@ -316,7 +323,7 @@ impl Flow {
 }
 
 /// Everything that holds for a TCP frame that leaves towards `side`.
-fn judge(flow: &mut Flow, side: Side, mark: u64, t: &Tcp<'_>) -> Result<(), String> {
+fn judge(flow: &mut Flow, now: u64, side: Side, mark: u64, t: &Tcp<'_>) -> Result<(), String> {
     flow.streams[side.other() as usize].note_left(t);
     let recent = &flow.recent;
     let as_it_came = || recent.contains(&mark);
@@ -345,6 +352,7 @@ fn judge(flow: &mut Flow, side: Side, mark: u64, t: &Tcp<'_>) -> Result<(), Stri
     let optimized = flow.mode == Mode::Optimized && !flow.turned;
     if optimized && !as_it_came() {
         from.check_place(to, t)?;
+        flow.bursts[side.other() as usize].leaves(now, t.payload.len() as u64)?;
     }
     if flow.mode == Mode::Over {
         return Ok(());

@@ -129,7 +129,7 @@ impl Run {
                 EventKind::Refused(reason) => account.refused = Some(reason),
                 EventKind::Optimizing => account.optimized = true,
                 EventKind::HandedBack(reason) | EventKind::Reset(reason) => account.stopped = Some(reason),
-                EventKind::Draining(_) | EventKind::Closed => {}
+                EventKind::Draining(_) | EventKind::Found(_) | EventKind::Closed => {}
             }
         }
         for (side, frame) in out {

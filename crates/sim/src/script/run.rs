@@ -302,6 +302,8 @@ impl Runner<'_> {
                 EventKind::HandedBack(why) => Said::HandedBack(why),
                 EventKind::Reset(why) => Said::Reset(why),
                 EventKind::Closed => Said::Closed,
+                // Scripts look at the counter.
+                EventKind::Found(_) => continue,
             };
             let conn = self.conn_of(&event.key).unwrap_or(0);
             self.said.push_back((conn, said));
@@ -364,14 +366,18 @@ impl Runner<'_> {
     }
 }
 
-/// A counter or gauge by its name; refusals and stops as `refused.mptcp`, `stopped.idle`.
+/// A counter or gauge by its name; refusals, stops and findings as `refused.mptcp`, `stopped.idle`,
+/// `found.mss-reversed`.
 fn counter(stats: &Stats, name: &str) -> Option<u64> {
-    use smartwire_engine::{RefuseReason, StopReason};
+    use smartwire_engine::{Finding, RefuseReason, StopReason};
     if let Some(reason) = name.strip_prefix("refused.") {
         return RefuseReason::ALL.iter().position(|r| r.name() == reason).map(|i| stats.refused[i]);
     }
     if let Some(reason) = name.strip_prefix("stopped.") {
         return StopReason::ALL.iter().position(|r| r.name() == reason).map(|i| stats.stopped[i]);
+    }
+    if let Some(what) = name.strip_prefix("found.") {
+        return Finding::ALL.iter().position(|f| f.name() == what).map(|i| stats.found[i]);
     }
     Stats::NAMES.iter().position(|n| *n == name).map(|i| stats.values()[i])
 }
