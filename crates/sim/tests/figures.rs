@@ -87,7 +87,7 @@ fn small_box(v6: bool, seed: u64, stagger_us: u64) -> (u64, f64) {
     spec.seed = seed;
     let config = EngineSpec::default().config;
     // What the rings take of 2,000 frames can't be held.
-    spec.wire = WireSpec::Engine(Box::new(EngineSpec { config, frames: (2_000, 1_232), book: 4096 }));
+    spec.wire = WireSpec::Engine(Box::new(EngineSpec { config, frames: (2_000, 1_232), ..EngineSpec::default() }));
     let count = PHONES * FLOWS_EACH;
     let flows = (0..count).map(|i| FlowSpec {
         phone: i / FLOWS_EACH,
