@@ -404,7 +404,7 @@ impl Control {
                 let round_us = (self.meter.least() + self.meter.up()).max(MS) / 1_000;
                 self.budget.min(1 << 40) * 1_250_000 / round_us
             }
-            _ => (rate * 4).max(2_000_000),
+            _ => (rate * 4).max(3_000_000),
         };
         let pace = Pace::new(wish, rate, set.burst_per_ms);
         let tokens = self.pacer.allowance(now, pace).map_err(Some)?;
