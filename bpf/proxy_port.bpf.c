@@ -376,6 +376,16 @@ static __always_inline int px_swap(struct __sk_buff *skb, const struct px_place 
 	return bpf_redirect(place->out, 0);
 }
 
+/* A frame whose first byte can't be that of an IP header has its link header (link.h); the others are looked at. */
+static __always_inline int px_may_lack_link_header(struct __sk_buff *skb)
+{
+	__u8 first;
+
+	if (skb->vlan_present || bpf_skb_load_bytes(skb, 0, &first, 1))
+		return 0;
+	return first >> 4 == 4 || first >> 4 == 6;
+}
+
 SEC("tc")
 int px_port(struct __sk_buff *skb)
 {
@@ -392,7 +402,7 @@ int px_port(struct __sk_buff *skb)
 		side = (skb->vlan_tci & 0xfff) == place->vlan[SW_CORE];
 		if (!skb->vlan_present || (skb->vlan_tci & 0xfff) != place->vlan[side])
 			return PX_WIRE; /* not ours */
-	} else if (!skb->vlan_present && sw_mend_link_header(skb)) {
+	} else if (px_may_lack_link_header(skb) && sw_mend_link_header(skb)) {
 		return PX_WIRE;
 	}
 	if (px_classify(skb, &p))
