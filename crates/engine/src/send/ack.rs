@@ -3,6 +3,7 @@
 use super::blame::View;
 use super::cubic::Cut;
 use super::queue::{Node, FIRST_FLIGHT, LOST, NONE, RETX, SACKED};
+use super::rack::BURST_NS;
 use super::types::{AckIn, AckOut, ProbeKind};
 use super::{SegPool, Sender};
 use crate::api::{FrameId, Now};
@@ -15,8 +16,9 @@ struct Found {
     newest: Option<(Now, u64)>,
     /// Segments acknowledged cumulatively.
     segs: u32,
-    /// The first of them had been sent more than once; any of them had.
-    head_retx: bool,
+    /// When the first of them was sent last if that was not the first time, and its length; any of them had been sent again.
+    head_retx: Option<Now>,
+    head_len: u32,
     any_retx: bool,
     /// The last of them had been, and when last.
     last_retx: Option<Now>,
@@ -79,7 +81,11 @@ impl Sender {
             return;
         }
         out.advanced = true;
-        found.head_retx = self.q.head != NONE && pool.at(self.q.head).is(RETX);
+        if self.q.head != NONE {
+            let head = pool.at(self.q.head);
+            found.head_retx = head.is(RETX).then_some(head.xmit);
+            found.head_len = head.seq_len();
+        }
         while self.q.head != NONE && pool.at(self.q.head).end() <= ack {
             let node = self.q.pop(pool);
             if !node.is(SACKED) {
@@ -208,6 +214,7 @@ impl Sender {
             self.rack_detect(pool, now);
         } else if out.advanced {
             self.reno_eifel(ack, found, out);
+            self.reno_too_soon(now, found, out);
             self.reno_advance(pool, now, found.segs, found.last_retx);
         }
     }
@@ -251,7 +258,22 @@ impl Sender {
     /// ratcheted timestamp moved in between.
     fn reno_eifel(&mut self, ack: &AckIn<'_>, found: &Found, out: &mut AckOut) {
         let (Some(ecr), Some(stamp)) = (ack.ts_ecr, self.loss.retx_stamp) else { return };
-        if self.params.ts && found.head_retx && self.recovering && (ecr.wrapping_sub(stamp) as i32) < 0 {
+        if self.params.ts && found.head_retx.is_some() && self.recovering && (ecr.wrapping_sub(stamp) as i32) < 0 {
+            out.spurious += self.loss.undo_left;
+            self.loss.undo_left = 0;
+            self.undo_if_all_needless(out);
+        }
+    }
+
+    /// The only retransmission of this recovery went out less than the least round trip ago, and what it repeats is
+    /// acknowledged: the original arrived. Nothing was lost at una, so no ACK to come is a partial one (RFC 6582
+    /// section 4: a go-back-N of segments that are all under way).
+    fn reno_too_soon(&mut self, now: Now, found: &Found, out: &mut AckOut) {
+        let Some(again) = found.head_retx.filter(|_| self.recovering && self.loss.undo_left == found.head_len) else {
+            return;
+        };
+        if now.since(again) + BURST_NS < self.rtt.min() {
+            self.loss.recover = self.una;
             out.spurious += self.loss.undo_left;
             self.loss.undo_left = 0;
             self.undo_if_all_needless(out);
