@@ -7,8 +7,8 @@ from typing import Any
 
 __version__: str
 
-def reasons() -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
-    """(refuse reasons, stop reasons), each a list of (name, sentence) in the order of the codes."""
+def reasons() -> tuple[list[tuple[str, str]], list[tuple[str, str]], list[tuple[str, str]]]:
+    """(refuse reasons, stop reasons, findings), each a list of (name, sentence) in the order of the codes."""
 
 def bench_engine(flows: int, packets: int, seed: int) -> dict[str, Any]:
     """Measures the engine without I/O on the calling thread: the document of `smartwire bench engine --json`.

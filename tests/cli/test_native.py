@@ -9,10 +9,11 @@ from smartwire import Error, _native
 
 
 def test_reasons_have_names_and_sentences():
-    refuse, stop = _native.reasons()
+    refuse, stop, found = _native.reasons()
     assert "mid-stream" in dict(refuse)
     assert "wire-opened" in dict(stop)
-    assert all(text.endswith(".") for _, text in refuse + stop)
+    assert "mss-reversed" in dict(found)
+    assert all(text.endswith(".") for _, text in refuse + stop + found)
 
 
 def test_a_built_in_profile_is_json():
