@@ -48,6 +48,22 @@ def script_from(
 def script_variants() -> list[str]:
     """Names of the variants in which each packet script runs."""
 
+def fuzz_worlds(
+    from_seed: int,
+    seeds: int,
+    jobs: int,
+    limit_s: float | None,
+    shrink_runs: int,
+    progress: Callable[[int, int], object],
+) -> tuple[int, int, list[tuple[int, str, str | None]]]:
+    """Runs the worlds of seeds: how many were run, virtual ns, failures (seed, what, file of the smallest such world).
+
+    `progress` is called with how many were run and how many failed; what it raises ends the run (crates/sim/src/fuzz).
+    """
+
+def fuzz_again(text: str) -> str | None:
+    """Runs the world that stands in a file of `fuzz_worlds` again; what goes wrong in it, or nothing."""
+
 class Emulator:
     """A link emulator between two interfaces. `spec` is JSON (crates/sim/src/emulator: EmulatorSpec)."""
 

@@ -6,6 +6,7 @@
 mod bare;
 mod bench;
 mod emulator;
+mod fuzz;
 mod guard;
 mod journal;
 mod policies;
@@ -32,6 +33,8 @@ mod _native {
     use super::bench::bench_engine;
     #[pymodule_export]
     use super::emulator::{profile, profile_names, Emulator};
+    #[pymodule_export]
+    use super::fuzz::{fuzz_again, fuzz_worlds};
     #[pymodule_export]
     use super::journal::replay_journal;
     #[pymodule_export]

@@ -351,6 +351,23 @@ pub fn ip(frame: &[u8]) -> Option<Ip<'_>> {
     None
 }
 
+/// Sets the congestion mark of a packet of an ECN-capable transport (RFC 3168 section 5); others stay as they are.
+pub fn mark_ce(frame: &mut [u8]) {
+    let Some((ecn, at)) = ip(frame).map(|ip| (ip.ecn, ip.l4_at)) else { return };
+    if !matches!(ecn, 1 | 2) {
+        return;
+    }
+    if frame[at - 20] == 0x45 {
+        let header = &mut frame[at - 20..at];
+        header[1] |= 3;
+        header[10..12].fill(0);
+        let sum = !fold(sum16(header, 0));
+        header[10..12].copy_from_slice(&sum.to_be_bytes());
+    } else {
+        frame[at - 39] |= 0x30;
+    }
+}
+
 /// A TCP segment read from a frame.
 #[derive(Clone, Debug)]
 pub struct Tcp<'a> {

@@ -5,35 +5,34 @@ use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::path::Path;
 
 use smartwire_engine::broken::{self, Broken};
-use smartwire_sim::faults;
+use smartwire_sim::{faults, fuzz};
 use smartwire_sim::script::{run_text, Choice};
 
-/// A mistake, the script that notices it, and the seed by which the random worlds have; `None`: they can't, as
-/// what it breaks is not in them or does no harm that they look at.
-const MISTAKES: &[(Broken, &str, Option<u64>)] = &[
-    (Broken::FinAckedEarly, "close/a_fin_is_acknowledged_only_after_its_receiver_has_done_so", Some(10)),
-    (Broken::NoRatchet, "stamps/queued_data_carries_the_newest_timestamp", Some(10)),
-    (Broken::CustodyDroppedAtStop, "drain/custody_is_delivered_before_the_flow_is_handed_back", Some(20)),
-    (Broken::ResetAtSendersEdge, "reset/a_reset_waits_some_seconds_for_what_is_in_custody", None),
-    (Broken::EdgeRetracted, "window/acknowledgements_slow_down_as_custody_fills", Some(10)),
-    (Broken::ChecksumNotVerified, "ack/a_damaged_segment_is_never_acknowledged", Some(30)),
-    (Broken::SackNotRenewed, "sack/blocks_on_data_are_the_wires_own", None),
-    (Broken::RawAckPassed, "ack/both_directions_at_once_do_not_disturb_each_other", Some(10)),
-    (Broken::PawsSkipped, "stamps/an_old_timestamp_is_dropped_and_answered", Some(30)),
-    (Broken::ForgedTimestampLearned, "stamps/a_forged_timestamp_on_a_segment_outside_the_window_is_not_learned", Some(150)),
-    (Broken::BeyondTheWindow, "window/nothing_is_sent_beyond_the_receivers_window", Some(10)),
-    (Broken::DuplicatesForwarded, "sack/a_segment_that_comes_twice_is_answered_with_dsack", Some(20)),
-    (Broken::MarkPassedOn, "ecn/a_mark_is_echoed_here_and_not_passed_on", None),
-    (Broken::ResetBelievedInWindow, "reset/a_near_miss_is_challenged_once", Some(30)),
-    (Broken::KeepaliveAnsweredHere, "keepalive/without_custody_the_real_peer_answers", None),
-    (Broken::BookNotWritten, "ack/data_is_acknowledged_at_once_and_goes_on_as_it_is", Some(10)),
-    (Broken::AckedWithoutRoom, "memory/a_flow_that_holds_something_drops_what_it_cannot_hold", Some(150)),
-    (Broken::NoLastWord, "drain/custody_is_delivered_before_the_flow_is_handed_back", None),
-    (Broken::AckAheadOfData, "stamps/acks_of_the_engine_have_the_number_that_goes_next", Some(10)),
-    (Broken::NoProbes, "loss/a_lost_tail_is_probed_for", Some(20)),
-    (Broken::FrameLeaked, "drain/what_was_reported_ahead_goes_to_the_receiver_before_the_hand_back", Some(200)),
-    (Broken::HoleNotReported, "sack/a_hole_is_reported_with_sack_at_once", None),
-    (Broken::SilentGiveUp, "stop/custody_that_nobody_takes_ends_in_resets", None),
+/// A mistake, the script that notices it, and the seed by which the random worlds have.
+const MISTAKES: &[(Broken, &str, u64)] = &[
+    (Broken::FinAckedEarly, "close/a_fin_is_acknowledged_only_after_its_receiver_has_done_so", 2),
+    (Broken::NoRatchet, "stamps/queued_data_carries_the_newest_timestamp", 2),
+    (Broken::CustodyDroppedAtStop, "drain/custody_is_delivered_before_the_flow_is_handed_back", 2),
+    (Broken::ResetAtSendersEdge, "reset/a_reset_waits_some_seconds_for_what_is_in_custody", 85),
+    (Broken::EdgeRetracted, "window/acknowledgements_slow_down_as_custody_fills", 2),
+    (Broken::ChecksumNotVerified, "ack/a_damaged_segment_is_never_acknowledged", 6),
+    (Broken::SackNotRenewed, "sack/blocks_on_data_are_the_wires_own", 138),
+    (Broken::RawAckPassed, "ack/both_directions_at_once_do_not_disturb_each_other", 2),
+    (Broken::PawsSkipped, "stamps/an_old_timestamp_is_dropped_and_answered", 2),
+    (Broken::ForgedTimestampLearned, "stamps/a_forged_timestamp_on_a_segment_outside_the_window_is_not_learned", 17),
+    (Broken::BeyondTheWindow, "window/nothing_is_sent_beyond_the_receivers_window", 2),
+    (Broken::DuplicatesForwarded, "sack/a_segment_that_comes_twice_is_answered_with_dsack", 2),
+    (Broken::MarkPassedOn, "ecn/a_mark_is_echoed_here_and_not_passed_on", 2),
+    (Broken::ResetBelievedInWindow, "reset/a_near_miss_is_challenged_once", 2),
+    (Broken::KeepaliveAnsweredHere, "keepalive/without_custody_the_real_peer_answers", 183),
+    (Broken::BookNotWritten, "ack/data_is_acknowledged_at_once_and_goes_on_as_it_is", 2),
+    (Broken::AckedWithoutRoom, "memory/a_flow_that_holds_something_drops_what_it_cannot_hold", 43),
+    (Broken::NoLastWord, "drain/custody_is_delivered_before_the_flow_is_handed_back", 2),
+    (Broken::AckAheadOfData, "stamps/acks_of_the_engine_have_the_number_that_goes_next", 2),
+    (Broken::NoProbes, "loss/a_lost_tail_is_probed_for", 2),
+    (Broken::FrameLeaked, "drain/what_was_reported_ahead_goes_to_the_receiver_before_the_hand_back", 188),
+    (Broken::HoleNotReported, "sack/a_hole_is_reported_with_sack_at_once", 2),
+    (Broken::SilentGiveUp, "stop/custody_that_nobody_takes_ends_in_resets", 85),
 ];
 
 /// Whether something goes wrong with this mistake, a panic among it.
@@ -59,9 +58,9 @@ fn every_mistake_is_noticed_by_the_script_that_is_named_for_it() {
 fn every_mistake_is_noticed_by_the_random_worlds() {
     let mut missed = Vec::new();
     for (which, _, by) in MISTAKES {
-        let Some(by) = by else { continue };
-        let goes_well = |seed: u64| faults::run(faults::world(seed)).is_ok();
-        let found = (1..=*by).find(|seed| noticed(*which, || goes_well(*seed)) && goes_well(*seed));
+        let goes_well = |seed: u64| fuzz::verdict(&faults::world(seed)).is_ok();
+        // The last is the one that is known to.
+        let found = (1..=*by).rev().find(|seed| noticed(*which, || goes_well(*seed)) && goes_well(*seed));
         if found.is_none() {
             missed.push(*which);
         }

@@ -3,14 +3,14 @@
 mod common;
 
 use common::{complete, custody_share, lte, optimized, radio, with, MS, S};
-use smartwire_engine::api::{EventKind, Target};
-use smartwire_engine::{Command, Now, StopReason};
+use smartwire_engine::api::EventKind;
+use smartwire_engine::StopReason;
 use smartwire_sim::endpoint::{State, Step};
 use smartwire_sim::rng::Rng;
-use smartwire_sim::world::{Action, EngineSpec, FlowSpec, WireSpec, World, WorldSpec};
+use smartwire_sim::world::{Action, EngineSpec, FlowSpec, Order, Whose, WireSpec, World, WorldSpec};
 
-fn bypass(at: u64, limit: u64) -> Action {
-    Action::Order(Command::Bypass { target: Target::Wire, deadline: Now(at + limit) })
+fn bypass(limit: u64) -> Action {
+    Action::Order(Order::Bypass, Whose::Wire, limit)
 }
 
 fn transfers(v6: bool) -> Vec<FlowSpec> {
@@ -25,7 +25,7 @@ fn a_plain_wire_takes_over_the_moment_that_the_engine_says_it_is_drained() {
     let mut met_custody = 0;
     for round in 0..10 {
         let at = rng.range(100 * MS, 3 * S);
-        let actions = vec![(at, bypass(at, 100 * S)), (at, Action::RemoveWhenDrained)];
+        let actions = vec![(at, bypass(100 * S)), (at, Action::RemoveWhenDrained)];
         let spec = radio(optimized(lte()), |l| l.loss = if round % 2 == 0 { 0.01 } else { 0.0 });
         let spec = WorldSpec { actions, seed: round, ..with(spec, transfers(round % 3 == 0)) };
         let mut before = World::new(spec.clone()).unwrap();
@@ -42,16 +42,10 @@ fn a_plain_wire_takes_over_the_moment_that_the_engine_says_it_is_drained() {
 fn draining_and_resuming_at_random_moments_loses_nothing() {
     for seed in 0..6 {
         let mut rng = Rng::new(seed);
-        let target = Target::Wire;
         let orders = (0..6).map(|_| {
             let at = rng.range(0, 6 * S);
-            let deadline = Now(at + 100 * S);
-            let order = match rng.below(3) {
-                0 => Command::Drain { target, deadline },
-                1 => Command::Bypass { target, deadline },
-                _ => Command::Resume { target },
-            };
-            (at, Action::Order(order))
+            let order = [Order::Drain, Order::Bypass, Order::Resume][rng.below(3) as usize];
+            (at, Action::Order(order, Whose::Wire, 100 * S))
         });
         let mut flows = transfers(seed % 2 == 0);
         for (i, flow) in flows.iter_mut().enumerate() {
@@ -67,7 +61,7 @@ fn a_drain_through_a_freeze_waits_for_the_radio() {
     for v6 in [false, true] {
         let at = 1500 * MS;
         let freeze = |l: &mut smartwire_sim::link::LinkSpec| l.freezes = vec![(1400.0, 3000.0)];
-        let actions = vec![(at, bypass(at, 100 * S)), (at, Action::RemoveWhenDrained)];
+        let actions = vec![(at, bypass(100 * S)), (at, Action::RemoveWhenDrained)];
         let spec = WorldSpec { actions, ..with(optimized(radio(lte(), freeze)), transfers(v6)) };
         let world = complete(spec, 120);
         assert!(world.removed_at().is_some_and(|removed| removed > 4400 * MS), "custody was left behind");
@@ -79,7 +73,7 @@ fn a_drain_that_meets_its_limit_resets_both_ends_and_says_so() {
     for v6 in [false, true] {
         let at = 2 * S;
         let dead = |l: &mut smartwire_sim::link::LinkSpec| l.freezes = vec![(1900.0, 60_000.0)];
-        let spec = WorldSpec { actions: vec![(at, bypass(at, 5 * S))], ..optimized(radio(lte(), dead)) };
+        let spec = WorldSpec { actions: vec![(at, bypass(5 * S))], ..optimized(radio(lte(), dead)) };
         let mut world = World::new(with(spec, vec![FlowSpec::download(v6, 1000, 20_000_000)])).unwrap();
         // Custody goes within seconds; what the server was promised of the window beyond the phone's own, in ten.
         world.run_until(13 * S);
@@ -99,14 +93,8 @@ fn one_flow_or_one_subscriber_is_drained_and_the_others_are_not() {
     spec.phones = vec![spec.phones[0].clone(); 2];
     let flows: Vec<FlowSpec> =
         (0..4u16).map(|i| FlowSpec { phone: usize::from(i / 2), ..FlowSpec::download(false, 1000 + i, 20_000_000) }).collect();
-    let mut world = World::new(with(spec.clone(), flows.clone())).unwrap();
-    world.run_until(S);
-    let keys: Vec<_> = world.engine().unwrap().flows().map(|f| f.key).collect();
-    let one = *keys.iter().find(|k| k.access_port == 1000).unwrap();
-    let subscriber = world.engine().unwrap().subscribers().find(|s| s.key.addr != one.access_addr).unwrap().key;
-    let deadline = Now(60 * S);
-    for (target, others) in [(Target::Flow(one), vec![1001, 1002, 1003]), (Target::Subscriber(subscriber), vec![1000, 1001])] {
-        let actions = vec![(S, Action::Order(Command::Drain { target, deadline }))];
+    for (whose, others) in [(Whose::Flow(0), vec![1001, 1002, 1003]), (Whose::Subscriber(2), vec![1000, 1001])] {
+        let actions = vec![(S, Action::Order(Order::Drain, whose, 59 * S))];
         let spec = WorldSpec { actions, ..with(spec.clone(), flows.clone()) };
         let mut world = World::new(spec).unwrap();
         world.run_until(20 * S);
@@ -145,7 +133,7 @@ fn a_full_custody_book_leaves_flows_alone() {
 
 /// How long a drain at `at` of these flows takes, ms; every byte arrives.
 fn drain_ms(flows: Vec<FlowSpec>, at: u64) -> u64 {
-    let actions = vec![(at, bypass(at, 100 * S)), (at, Action::RemoveWhenDrained)];
+    let actions = vec![(at, bypass(100 * S)), (at, Action::RemoveWhenDrained)];
     let world = complete(WorldSpec { actions, ..with(optimized(lte()), flows) }, 100);
     (world.removed_at().expect("the engine never drained") - at) / MS
 }

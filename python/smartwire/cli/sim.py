@@ -8,12 +8,27 @@ from typing import Any
 
 import click
 
-from smartwire.cli.page import DURATION, command, json_option
+from smartwire.cli.fuzz import fuzz
+from smartwire.cli.page import DURATION, Page, json_option, section
 from smartwire.errors import NotThere
 
 
-@command(
+class Sim(Page, click.Group):
+    """A command that has subcommands, and does something without one."""
+
+    def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Its own page, then the subcommands."""
+        super().format_help(ctx, formatter)
+        with section(formatter, "SUBCOMMANDS"):
+            formatter.write_dl([(name, sub.get_short_help_str()) for name, sub in self.commands.items()])
+
+
+@click.group(
     "sim",
+    cls=Sim,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    synopsis=["smartwire sim [OPTIONS]", "smartwire sim fuzz [OPTIONS]"],
     examples=[
         ("smartwire sim --down lte-driving", "One download through the wire over a built-in profile"),
         ("smartwire sim --down lte-driving --no-optimize", "The same over a plain wire"),
@@ -24,7 +39,7 @@ from smartwire.errors import NotThere
         ("smartwire sim --down umts --flows 0 --json | jq .rtt_ms", "The idle link"),
     ],
     exits={1: "it failed, or a byte was not the one that was sent", 3: "there is no such profile or file"},
-    see=["replay", "bench", "lab"],
+    see=["sim fuzz", "replay", "bench", "lab"],
 )
 @click.option("--down", default="lte-still", show_default=True, help="Link to the phone: a profile or a trace file.")
 @click.option("--up", help="Link from the phone (default: that of the profile, or the .up file beside a .down file).")
@@ -48,7 +63,8 @@ from smartwire.errors import NotThere
 @click.option("--offset", type=DURATION, default="0", help="Where in a trace file the run begins.")
 @click.option("--capture", type=click.Path(dir_okay=False), help="Write both sides of the wire to a pcapng file.")
 @json_option
-def sim(down: str, up: str | None, as_json: bool, no_optimize: bool, offset: float, **numbers: Any) -> None:
+@click.pass_context
+def sim(ctx: click.Context, down: str, up: str | None, as_json: bool, no_optimize: bool, offset: float, **numbers: Any) -> None:
     """Connections over a link model in virtual time.
 
     A phone downloads from servers through a radio link with a deep queue, the wire, and the internet; all of it is
@@ -59,6 +75,8 @@ def sim(down: str, up: str | None, as_json: bool, no_optimize: bool, offset: flo
     Links are built-in profiles (lte-still, lte-driving, umts, 5g, geo, leo, wifi-lossy) or mahimahi trace files: one
     time in ms per line at which 1,500 bytes may leave.
     """
+    if ctx.invoked_subcommand:
+        return
     from smartwire import _native
     from smartwire.cli.output import Progress, emit
 
@@ -108,3 +126,6 @@ def show(report: dict[str, Any]) -> None:
 def spread(times: dict[str, float]) -> str:
     """Percentiles on one line."""
     return f"p50 {times['p50']:.0f}, p95 {times['p95']:.0f}, p99 {times['p99']:.0f} ms"
+
+
+sim.add_command(fuzz)

@@ -75,12 +75,17 @@ impl Flow<'_> {
         self.bare_to(cx, t, seq, Say::Ack)
     }
 
-    /// Resets side `t`, at the one sequence number that it accepts (RFC 5961 section 3.2).
+    /// Resets side `t`, at the one sequence number that it accepts (RFC 5961 section 3.2). While something is on its way
+    /// there, that number is the one in front of it or the one behind it, and each of the two gets a reset.
     pub(crate) fn reset_to<I: Io>(&mut self, cx: &mut Cx<'_, I>, t: usize) {
         let tx = &self.act.tx[1 - t];
-        let seq = if breaks(Broken::ResetAtSendersEdge) { tx.end() } else { tx.una() };
-        if self.bare_to(cx, t, seq, Say::Reset) {
-            cx.sh.stats.rst_out += 1;
+        let (una, nxt) = (tx.una(), tx.nxt());
+        let first = if breaks(Broken::ResetAtSendersEdge) { tx.end() } else { una };
+        let second = Some(nxt).filter(|nxt| *nxt > una && first == una);
+        for seq in [Some(first), second].into_iter().flatten() {
+            if self.bare_to(cx, t, seq, Say::Reset) {
+                cx.sh.stats.rst_out += 1;
+            }
         }
     }
 

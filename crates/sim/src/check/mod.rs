@@ -10,6 +10,8 @@
 //! - nothing leaves beyond its receiver's window, nor what its receiver has acknowledged; an ACK stands where its stream has
 //!   got to; SACK blocks below the acknowledgement report what came twice;
 //! - in any millisecond at most 20 kB of a stream leaves, or 1.25 times what its receiver takes;
+//! - what comes beyond a hole is reported with SACK; a congestion mark does not pass; a keepalive goes on to the real peer
+//!   where nothing is in custody; a flow that is handed back after a drain leaves both ends with the other's own last word;
 //! - a reset carries exactly the sequence number that its receiver accepts; checksums verify; nothing without timestamps
 //!   where they were agreed.
 
@@ -20,7 +22,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::Ipv6Addr;
 
 use smartwire_engine::api::EventKind;
-use smartwire_engine::{CustodyMark, Event, FlowKey, Side};
+use smartwire_engine::{CustodyMark, Event, FlowKey, Side, StopReason};
 
 use crate::codec::{self, Tcp, ACK, FIN, RST, SYN};
 use crate::rng::mix;
@@ -61,6 +63,10 @@ struct Flow {
     mode: Mode,
     /// The mode changed in the present batch: either rule is accepted for its frames.
     turned: bool,
+    /// It is being drained.
+    draining: bool,
+    /// It was handed back after a drain in the present batch.
+    drained: bool,
     /// By the side that they come from.
     streams: [Stream; 2],
     /// By the side that they come from.
@@ -77,6 +83,8 @@ impl Flow {
         Flow {
             mode,
             turned: false,
+            draining: false,
+            drained: false,
             streams: Default::default(),
             bursts: Default::default(),
             expected: VecDeque::new(),
@@ -116,6 +124,8 @@ pub struct Checker {
     clamped: bool,
     touched: Vec<Key>,
     share: Share,
+    /// Memory may be short: what can't be stored need not be reported.
+    short: bool,
     now: u64,
 }
 
@@ -172,6 +182,11 @@ impl Checker {
         self.clamped |= clamped;
     }
 
+    /// Memory may be short in this world.
+    pub fn expect_short_memory(&mut self) {
+        self.short = true;
+    }
+
     /// A frame comes in from `side`.
     pub fn on_in(&mut self, now: u64, side: Side, frame: &[u8]) {
         self.now = now;
@@ -193,7 +208,13 @@ impl Checker {
         if !t.sum_ok || other_syn {
             return;
         }
+        if flow.mode == Mode::Optimized && !flow.turned && flow.custody() == 0 {
+            flow.streams[side as usize].note_keepalive(&t);
+        }
         let new = flow.streams[side as usize].on_in(&t);
+        if self.short {
+            flow.streams[side as usize].nothing_owed();
+        }
         if flow.mode == Mode::Optimized {
             self.share.under_custody += new;
         } else {
@@ -216,13 +237,18 @@ impl Checker {
         let Some(flow) = self.flows.get_mut(&key) else { return };
         let mode = match event.kind {
             EventKind::Optimizing => Mode::Optimized,
-            EventKind::Draining(_) | EventKind::Found(_) => return,
+            EventKind::Found(_) => return,
+            EventKind::Draining(_) => {
+                flow.draining = true;
+                return;
+            }
             EventKind::HandedBack(_) => Mode::Raw,
             // A refusal says so about a flow that passes as it is; a place that it had is given up.
             EventKind::Refused(_) => Mode::Raw,
             EventKind::Reset(_) | EventKind::Closed => Mode::Over,
         };
         if mode != flow.mode {
+            flow.drained = std::mem::take(&mut flow.draining) && event.kind == EventKind::HandedBack(StopReason::Operator);
             flow.mode = mode;
             flow.turned = true;
             flow.expected.clear();
@@ -264,7 +290,12 @@ impl Checker {
         for key in touched {
             let Some(flow) = self.flows.get_mut(&key) else { continue };
             let turned = std::mem::take(&mut flow.turned);
+            let broken = flow.silence(turned);
             flow.streams.iter_mut().for_each(Stream::settle);
+            if let Some(broken) = broken {
+                let log: Vec<String> = flow.log.iter().map(Line::to_string).collect();
+                return Err(format!("{broken}\n{}", log.join("\n")));
+            }
             if flow.mode == Mode::Raw && !turned && !flow.expected.is_empty() {
                 let log: Vec<String> = flow.log.iter().map(Line::to_string).collect();
                 return Err(format!("I8: a frame of a flow that is not optimized did not pass\n{}", log.join("\n")));
@@ -315,6 +346,23 @@ impl Flow {
         false
     }
 
+    /// What was left unsaid in a batch.
+    fn silence(&mut self, turned: bool) -> Option<&'static str> {
+        let [a, c] = &self.streams;
+        let drained = std::mem::take(&mut self.drained);
+        if drained && !(a.heard_the_last_word(c) && c.heard_the_last_word(a)) {
+            return Some("a flow was handed back, and not both ends were told what the other last said");
+        }
+        if a.hides_a_hole(c) || c.hides_a_hole(a) {
+            return Some("what came beyond a hole is not reported");
+        }
+        let asking = a.asking.is_some() || c.asking.is_some();
+        if asking && !turned && self.mode == Mode::Optimized && self.custody() == 0 {
+            return Some("a keepalive did not go on to the peer, though nothing is in custody");
+        }
+        None
+    }
+
     /// Bytes acknowledged to a sender by the engine and not by the receiver, over both streams.
     fn custody(&self) -> u64 {
         let of = |x: usize| self.streams[x].told_ack.saturating_sub(self.streams[1 - x].acked.max(1));
@@ -334,6 +382,11 @@ fn judge(flow: &mut Flow, now: u64, side: Side, mark: u64, t: &Tcp<'_>) -> Resul
         return Ok(());
     }
     if (flow.turned || flow.mode == Mode::Over) && as_it_came() {
+        let [a, c] = &mut flow.streams;
+        let (from, to) = if side == Side::Core { (a, c) } else { (c, a) };
+        if t.sum_ok && t.seg.has(ACK) {
+            to.note_told(from, t);
+        }
         return Ok(());
     }
     if !t.sum_ok {
@@ -350,6 +403,9 @@ fn judge(flow: &mut Flow, now: u64, side: Side, mark: u64, t: &Tcp<'_>) -> Resul
     }
     from.check_data(t)?;
     let optimized = flow.mode == Mode::Optimized && !flow.turned;
+    if optimized && t.ip.ecn == 3 && !t.payload.is_empty() && from.ecn_agreed(to) {
+        return Err("a congestion mark passed, though the engine acknowledged what bore it".into());
+    }
     if optimized && !as_it_came() {
         from.check_place(to, t)?;
         flow.bursts[side.other() as usize].leaves(now, t.payload.len() as u64)?;
@@ -358,7 +414,7 @@ fn judge(flow: &mut Flow, now: u64, side: Side, mark: u64, t: &Tcp<'_>) -> Resul
         return Ok(());
     }
     if t.seg.has(ACK) {
-        to.check_ack(from, t, optimized)?;
+        to.check_ack(from, t, optimized, &as_it_came)?;
     }
     from.check_times(to, t, &as_it_came, optimized)
 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use crate::codec::{Tcp, FIN, RST, SYN};
+use crate::codec::{Tcp, ACK, CWR, ECE, FIN, RST, SYN};
 use crate::crossings::Ranges;
 
 /// The stream from one endpoint, as seen at the wire. Offsets: 0 is its SYN, 1 its first byte.
@@ -34,6 +34,22 @@ pub(super) struct Stream {
     had: u64,
     /// The highest right edge that its endpoint has shown for the other stream.
     promised: u64,
+    /// It permits SACK.
+    sack: bool,
+    /// What its SYN says about ECN.
+    ecn: u8,
+    /// The newest timestamp value on a segment of the stream.
+    newest: Option<u32>,
+    /// Came in the present batch beyond a hole, within the window: a report is owed.
+    beyond: Option<(u64, u64)>,
+    /// An ACK has left since that does not say so.
+    unsaid: bool,
+    /// A keepalive of its endpoint's that came in the present batch and must go on, by its offset.
+    pub(super) asking: Option<u64>,
+    /// The last acknowledgement that left towards its endpoint, and right edge.
+    last_told: Option<(u64, u64)>,
+    /// A reset at the number that its endpoint expects has left towards it.
+    reset_exactly: bool,
 }
 
 impl Stream {
@@ -54,6 +70,9 @@ impl Stream {
             self.isn = Some(t.seg.seq);
             self.ts = t.seg.opts.ts.is_some();
             self.shift = t.seg.opts.ws;
+            self.sack = t.seg.opts.sack_ok;
+            self.ecn = t.seg.flags & (ECE | CWR);
+            self.newest = t.seg.opts.ts.map(|ts| ts.0);
         }
         let start = self.offset(t.seg.seq, self.high).wrapping_add(u64::from(t.seg.has(SYN)));
         // What lies far off is no part of the stream, and nothing is to be learned from it.
@@ -76,11 +95,79 @@ impl Stream {
         if t.seg.has(FIN) {
             self.fin = Some(end);
         }
+        self.note_beyond(t, start, end);
         let again: Vec<_> = self.arrived.spans().iter().map(|s| (s.0.max(start), s.1.min(end))).filter(|s| s.0 < s.1).collect();
         again.into_iter().for_each(|(start, end)| {
             self.repeated.add(start, end);
         });
         end - start - self.arrived.add(start, end)
+    }
+
+    /// Is a report of this segment owed, as it lies beyond a hole and nothing speaks against taking it?
+    fn note_beyond(&mut self, t: &Tcp<'_>, start: u64, end: u64) {
+        let value = t.seg.opts.ts.map(|ts| ts.0);
+        let old = value.zip(self.newest).is_some_and(|(value, newest)| (value.wrapping_sub(newest) as i32) < 0);
+        if old || (self.ts && value.is_none()) {
+            return;
+        }
+        self.newest = value.or(self.newest);
+        if end > self.told_right {
+            return;
+        }
+        let new = end > start && start > self.contiguous() && !self.arrived.covers(start, end);
+        if new && t.seg.has(ACK) && self.fin.is_none() {
+            (self.beyond, self.unsaid) = (Some((start, end)), false);
+        }
+    }
+
+    /// An acknowledgement of `ack` leaves towards its endpoint.
+    fn note_report(&mut self, ack: u64, t: &Tcp<'_>) {
+        let Some((start, end)) = self.beyond else { return };
+        let mut blocks = t.seg.opts.blocks().iter().map(|&(l, r)| (self.offset(l, ack), self.offset(r, ack)));
+        if ack >= start || blocks.any(|(l, r)| l <= start && end <= r) {
+            (self.beyond, self.unsaid) = (None, false);
+        } else {
+            self.unsaid = true;
+        }
+    }
+
+    /// The ACKs of the present batch towards its endpoint say nothing of what came last beyond a hole (RFC 2018 section 4:
+    /// what an ACK answers is in its first block).
+    pub(super) fn hides_a_hole(&self, other: &Stream) -> bool {
+        self.unsaid && self.sack && other.sack
+    }
+
+    /// Nobody must report what came.
+    pub(super) fn nothing_owed(&mut self) {
+        (self.beyond, self.unsaid) = (None, false);
+    }
+
+    /// Do these two ends use ECN (RFC 3168 section 6.1.1)?
+    pub(super) fn ecn_agreed(&self, other: &Stream) -> bool {
+        matches!((self.ecn, other.ecn), (ECE, both) | (both, ECE) if both == ECE | CWR)
+    }
+
+    /// A keepalive of its endpoint's (RFC 9293 section 3.8.4): at most a byte, right below what it was told.
+    pub(super) fn note_keepalive(&mut self, t: &Tcp<'_>) {
+        let start = self.offset(t.seg.seq, self.told_ack);
+        let alone = t.seg.flags & (SYN | FIN | RST) == 0 && t.seg.has(ACK) && t.payload.len() <= 1;
+        let ts = self.value_is_current(t);
+        if alone && ts && start + 1 == self.told_ack && self.told_ack == self.contiguous() && self.told_ack > 1 && self.fin.is_none() {
+            self.asking = Some(start);
+        }
+    }
+
+    fn value_is_current(&self, t: &Tcp<'_>) -> bool {
+        match (t.seg.opts.ts, self.newest) {
+            (Some((value, _)), Some(newest)) => value.wrapping_sub(newest) as i32 >= 0,
+            (None, _) => !self.ts,
+            (Some(_), None) => false,
+        }
+    }
+
+    /// Was its endpoint told in the end what `other`'s endpoint has, and promised no more than that one promises?
+    pub(super) fn heard_the_last_word(&self, other: &Stream) -> bool {
+        self.last_told.is_none_or(|(ack, right)| ack == other.acked && right <= other.promised)
     }
 
     /// The end of what came in without a gap, FIN included.
@@ -95,11 +182,15 @@ impl Stream {
             let ack = other.offset(t.seg.ack, self.acked.max(other.told_ack));
             if ack <= other.high + 2 {
                 self.acked = self.acked.max(ack);
-                // Who acknowledges what has not left is not believed.
-                self.has = self.has.max(if ack <= other.left { ack } else { 0 });
+                // Who acknowledges what has not left is not believed, nor is a segment that is wholly old (RFC 9293 section
+                // 3.10.7.4).
+                let start = self.offset(t.seg.seq, self.told_ack);
+                let old = start < self.told_ack && start + t.payload.len() as u64 <= self.told_ack;
+                self.has = self.has.max(if ack <= other.left && !old { ack } else { 0 });
                 let scaled = !t.seg.has(SYN) && other.shift.is_some();
                 let shift = self.shift.filter(|_| scaled).unwrap_or(0);
-                self.promised = self.promised.max(ack + (u64::from(t.seg.window) << shift));
+                let right = ack + (u64::from(t.seg.window) << shift);
+                self.promised = self.promised.max(right);
             }
         }
     }
@@ -107,6 +198,7 @@ impl Stream {
     /// The batch is over.
     pub(super) fn settle(&mut self) {
         self.had = self.has;
+        (self.beyond, self.asking, self.unsaid) = (None, None, false);
     }
 
     /// What leaves in its name while the engine stands in for it, towards the endpoint of `to`.
@@ -128,7 +220,11 @@ impl Stream {
 
     /// A segment left in its name; an ACK alone moves nothing.
     pub(super) fn note_left(&mut self, t: &Tcp<'_>) {
-        if t.payload.is_empty() && !t.seg.has(FIN) {
+        if self.asking == Some(self.offset(t.seg.seq, self.left)) {
+            self.asking = None;
+        }
+        // A damaged segment passes as it came, and its receiver drops it.
+        if !t.sum_ok || t.payload.is_empty() && !t.seg.has(FIN) {
             return;
         }
         let end = self.offset(t.seg.seq, self.left) + t.payload.len() as u64 + u64::from(t.seg.has(FIN));
@@ -156,8 +252,15 @@ impl Stream {
         Ok(())
     }
 
+    /// What its endpoint is told last, by an acknowledgement in the name of `from`.
+    pub(super) fn note_told(&mut self, from: &Stream, t: &Tcp<'_>) {
+        let ack = self.offset(t.seg.ack, self.told_ack.max(from.acked));
+        let shift = if self.shift.is_some() { from.shift.unwrap_or(0) } else { 0 };
+        self.last_told = Some((ack, ack + (u64::from(t.seg.window) << shift)));
+    }
+
     /// I1, I2, I4, I7, for an acknowledgement of this stream that leaves towards its endpoint in the name of `from`.
-    pub(super) fn check_ack(&mut self, from: &Stream, t: &Tcp<'_>, optimized: bool) -> Result<(), String> {
+    pub(super) fn check_ack(&mut self, from: &Stream, t: &Tcp<'_>, optimized: bool, as_it_came: &dyn Fn() -> bool) -> Result<(), String> {
         let ack = self.offset(t.seg.ack, self.told_ack.max(from.acked));
         let most = self.contiguous().max(from.acked);
         if ack > most {
@@ -187,12 +290,21 @@ impl Stream {
             if ack < self.told_ack {
                 return Err(format!("I2: the acknowledgement went back from {} to {ack}", self.told_ack));
             }
-            if right < self.told_right {
+            // Until the end that accepted is heard, ACKs that begin the stream pass as they are: their edge is not the
+            // engine's.
+            if right < self.told_right && !(ack <= 1 && as_it_came()) {
                 return Err(format!("I2: the window's edge went back from {} to {right}", self.told_right));
             }
         }
+        if !t.payload.is_empty() {
+            // Data that goes the same way acknowledges too, and has no room for blocks.
+            self.nothing_owed();
+        } else if optimized && !as_it_came() {
+            self.note_report(ack, t);
+        }
         self.told_ack = self.told_ack.max(ack);
         self.told_right = self.told_right.max(right);
+        self.note_told(from, t);
         Ok(())
     }
 
@@ -215,11 +327,15 @@ impl Stream {
     }
 
     /// A reset in the name of this stream's endpoint must carry the sequence number that the receiver expects.
-    pub(super) fn check_reset(&self, to: &Stream, t: &Tcp<'_>) -> Result<(), String> {
+    pub(super) fn check_reset(&self, to: &mut Stream, t: &Tcp<'_>) -> Result<(), String> {
         let seq = self.offset(t.seg.seq, to.acked);
-        if seq == to.acked.max(1) {
+        // What else came in the same batch is not known yet to whoever deals with one segment after the other.
+        let exact = (to.had.min(to.acked)..=to.acked.max(1)).contains(&seq);
+        to.reset_exactly |= exact;
+        // Of what is under way to it the receiver may have all: a second reset stands behind that.
+        if exact || seq == self.left && seq > to.acked && to.reset_exactly {
             return Ok(());
         }
-        Err(format!("a reset left at {seq}, but its receiver expects {} (RFC 5961)", to.acked))
+        Err(format!("a reset left at {seq}, but its receiver expects {} of {} (RFC 5961)", to.acked, self.left))
     }
 }

@@ -1,7 +1,10 @@
 //! How a model endpoint behaves, and what its application does.
 
+use serde::{Deserialize, Serialize};
+
 /// Congestion control of a model sender.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum CcKind {
     /// CUBIC (RFC 9438).
     #[default]
@@ -25,7 +28,8 @@ impl CcKind {
 }
 
 /// One TCP endpoint. Times in ns, sizes in bytes.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub struct TcpConfig {
     /// Segment size announced, and never exceeded.
     pub mss: u16,
@@ -63,6 +67,7 @@ pub struct TcpConfig {
     /// Timestamp clock at time 0; it ticks in ms.
     pub ts_at_zero: u32,
     /// Option bytes added to the SYN or SYN-ACK: TFO, MPTCP, MD5, unknown ones.
+    #[serde(skip)]
     pub syn_options: &'static [u8],
     /// Payload bytes that the SYN carries; the peer ignores them, and they are sent again.
     pub syn_data: u16,
@@ -74,6 +79,12 @@ pub struct TcpConfig {
     pub shrink_after: Option<u64>,
     /// Quirk: sends nothing for so long whenever it is shown a zero window, ns.
     pub zero_window_pause_ns: u64,
+    /// Quirk: this share of its ACKs announces a part of the window only, or none; later ones take that back.
+    pub window_games: f64,
+    /// Quirk: acknowledges in so many steps what it could acknowledge at once (RFC 3465 section 2.1); 0 or 1: it does not.
+    pub divide_acks: u32,
+    /// Reports with SACK on its data too, and leaves room for that (as Linux does).
+    pub sack_on_data: bool,
 }
 
 impl Default for TcpConfig {
@@ -102,12 +113,16 @@ impl Default for TcpConfig {
             renege: 0.0,
             shrink_after: None,
             zero_window_pause_ns: 0,
+            window_games: 0.0,
+            divide_acks: 0,
+            sack_on_data: false,
         }
     }
 }
 
 /// What an application does next. Steps are carried out in order, each when the one before is done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Step {
     /// Writes so many bytes; done at once.
     Send(u64),

@@ -52,7 +52,7 @@ impl Endpoint {
         };
         self.irs = t.seg.seq;
         // RFC 6691: options come out of the segment size.
-        let options = if self.opts.ts { 12 } else { 0 };
+        let options = self.option_bytes();
         let peer_mss = u64::from(o.mss.unwrap_or(536)).min(u64::from(self.cfg.mss));
         let sack = self.opts.sack;
         let (written, fin) = (self.send.written, self.send.fin);

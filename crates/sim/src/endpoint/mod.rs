@@ -193,6 +193,13 @@ impl Endpoint {
         self.cfg.ts_at_zero.wrapping_add((now / 1_000_000) as u32)
     }
 
+    /// Room for options in every data segment (RFC 6691).
+    fn option_bytes(&self) -> u64 {
+        let ts = if self.opts.ts { 12 } else { 0 };
+        let sack = if self.opts.sack && self.cfg.sack_on_data { 28 } else { 0 };
+        ts + sack
+    }
+
     fn alive(&self) -> bool {
         matches!(self.state, State::SynRcvd | State::Established)
     }
@@ -332,8 +339,7 @@ impl Endpoint {
     /// ICMP says that packets to the peer must not exceed `mtu` bytes.
     pub fn on_too_big(&mut self, now: u64, mtu: u32, out: &mut Vec<Vec<u8>>) {
         let header = if self.path.src.to_ipv4_mapped().is_some() { 40 } else { 60 };
-        let options = if self.opts.ts { 12 } else { 0 };
-        self.send.shrink_mss(u64::from(mtu.saturating_sub(header + options)).max(48));
+        self.send.shrink_mss(u64::from(mtu.saturating_sub(header)).saturating_sub(self.option_bytes()).max(48));
         self.progress(now, out);
     }
 

@@ -20,6 +20,7 @@ impl Endpoint {
             self.send_segments(now, &emits, out);
         }
         if self.recv.ack_now {
+            self.divide_ack(now, out);
             self.send_ack(now, out);
         }
         if self.send.fin && self.send.all_acked() && self.recv.eof {
@@ -90,6 +91,17 @@ impl Endpoint {
         self.send_seg(now, self.send.nxt, ACK, 0, Vec::new(), out);
     }
 
+    /// Acknowledges in small steps what the next ACK acknowledges at once, if that is its quirk.
+    fn divide_ack(&mut self, now: u64, out: &mut Vec<Vec<u8>>) {
+        let steps = u64::from(self.cfg.divide_acks);
+        for (ack, window) in self.recv.steps(steps) {
+            let opts = Opts { ts: self.opts.ts.then(|| (self.ts(now), self.recv.echo())), ..Opts::default() };
+            let seq = self.cfg.isn.wrapping_add(self.send.nxt as u32);
+            let seg = Seg { seq, ack: self.irs.wrapping_add(ack as u32), flags: ACK, window, opts, ..Seg::default() };
+            self.emit(&seg, out);
+        }
+    }
+
     /// A segment without data below the window: the peer answers with what it has (RFC 9293 3.8.4, and Linux's
     /// zero-window probe).
     pub(super) fn send_probe(&mut self, now: u64, out: &mut Vec<Vec<u8>>) {
@@ -98,18 +110,23 @@ impl Endpoint {
 
     pub(super) fn send_seg(&mut self, now: u64, start: u64, flags: u8, ecn: u8, payload: Vec<u8>, out: &mut Vec<Vec<u8>>) {
         let ece = if self.recv.ece { ECE } else { 0 };
-        let most = if self.opts.ts { 3 } else { 4 };
-        let blocks = if self.opts.sack && payload.is_empty() { self.recv.blocks(most) } else { Vec::new() };
+        let most = if self.opts.ts || !payload.is_empty() { 3 } else { 4 };
+        let may = payload.is_empty() || self.cfg.sack_on_data;
+        let blocks = if self.opts.sack && may { self.recv.blocks(most) } else { Vec::new() };
         let mut opts = Opts { ts: self.opts.ts.then(|| (self.ts(now), self.recv.echo())), ..Opts::default() };
         opts.sacks = blocks.len() as u8;
         for (slot, block) in opts.sack.iter_mut().zip(&blocks) {
             *slot = (self.irs.wrapping_add(block.0 as u32), self.irs.wrapping_add(block.1 as u32));
         }
+        let mut window = self.recv.window();
+        if self.rng.chance(self.cfg.window_games) {
+            window = self.recv.narrow(window, self.rng.below(16) as u16);
+        }
         let seg = Seg {
             seq: self.cfg.isn.wrapping_add(start as u32),
             ack: self.irs.wrapping_add(self.recv.nxt as u32),
             flags: flags | ece,
-            window: self.recv.window(),
+            window,
             opts,
             ecn,
             payload,

@@ -243,6 +243,20 @@ impl Receiver {
         field as u16
     }
 
+    /// Announces so many sixteenths of a window field only.
+    pub(super) fn narrow(&mut self, field: u16, sixteenths: u16) -> u16 {
+        let field = field / 16 * sixteenths;
+        self.told_right = self.nxt + (u64::from(field) << self.shift);
+        field
+    }
+
+    /// ACKs on the way from the last one to the next, in so many steps: number, window field.
+    pub(super) fn steps(&self, steps: u64) -> Vec<(u64, u16)> {
+        let new = self.nxt - self.last_ack_sent;
+        let field = |ack| ((self.told_right.saturating_sub(ack)) >> self.shift).min(u64::from(u16::MAX)) as u16;
+        (1..steps.min(new)).map(|i| self.last_ack_sent + new * i / steps).map(|ack| (ack, field(ack))).collect()
+    }
+
     /// The window of a SYN, which is never scaled.
     pub(super) fn syn_window(&mut self) -> u16 {
         let window = self.buffer.min(u64::from(u16::MAX));

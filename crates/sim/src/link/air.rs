@@ -38,6 +38,8 @@ pub(super) struct Verdict {
     /// Which bit to flip, a random number. One bit: two may cancel each other in a checksum.
     pub(super) flip: Option<u64>,
     pub(super) copies: u32,
+    /// It is marked as having met congestion.
+    pub(super) mark: bool,
 }
 
 /// Flows whose first frames are remembered; beyond it the memory starts anew.
@@ -88,7 +90,7 @@ impl<P> Air<P> {
 
     /// Decides about a packet that leaves the queue now.
     pub(super) fn judge(&mut self, now: u64, spec: &LinkSpec, class: Class) -> Verdict {
-        let mut verdict = Verdict { fate: Fate::Crossed, flip: None, copies: 1 };
+        let mut verdict = Verdict { fate: Fate::Crossed, flip: None, copies: 1, mark: false };
         if self.first_lost(now, spec, class) {
             verdict.fate = Fate::FirstLost;
             return verdict;
@@ -113,6 +115,7 @@ impl<P> Air<P> {
         if self.loss_rng.chance(spec.corrupt) {
             verdict.flip = Some(self.loss_rng.bits());
         }
+        verdict.mark = self.loss_rng.chance(spec.mark);
         verdict
     }
 

@@ -31,6 +31,9 @@ use spec::Rate;
 pub trait Packet: Clone {
     /// Flips one bit that `random` chooses, behind the link-layer header (whose checksum the real world would check).
     fn flip_bit(&mut self, random: u64);
+
+    /// Sets the congestion mark where the transport is ECN-capable (RFC 3168).
+    fn mark_ce(&mut self) {}
 }
 
 impl Packet for Vec<u8> {
@@ -40,6 +43,10 @@ impl Packet for Vec<u8> {
             let bit = random % ((self.len() as u64 - ETHERNET) * 8);
             self[(ETHERNET + bit / 8) as usize] ^= 1 << (bit % 8);
         }
+    }
+
+    fn mark_ce(&mut self) {
+        crate::codec::mark_ce(self);
     }
 }
 
@@ -188,7 +195,7 @@ impl<P: Packet> Link<P> {
         self.serve(now);
         self.freezer.heal(now);
         let spec = &mut self.spec;
-        (spec.loss, spec.duplicate, spec.corrupt) = (0.0, 0.0, 0.0);
+        (spec.loss, spec.duplicate, spec.corrupt, spec.mark) = (0.0, 0.0, 0.0, 0.0);
         (spec.burst_loss, spec.reorder, spec.first_loss, spec.mtu, spec.overtake) = (None, None, None, None, None);
         self.restart_head(now);
     }
@@ -312,6 +319,9 @@ impl<P: Packet> Link<P> {
         self.account(at, &queued, verdict.fate);
         if verdict.fate != Fate::Crossed {
             return;
+        }
+        if verdict.mark {
+            queued.packet.mark_ce();
         }
         self.totals.duplicated += u64::from(verdict.copies - 1);
         for _ in 1..verdict.copies {

@@ -30,6 +30,8 @@ pub struct LinkSpec {
     pub duplicate: f64,
     /// Packets that arrive with one bit flipped, anywhere behind the Ethernet header.
     pub corrupt: f64,
+    /// Packets of ECN-capable transports that arrive with the congestion mark (RFC 3168).
+    pub mark: f64,
     /// Packets that are late, and overtaken.
     pub reorder: Option<Reorder>,
     /// Small packets ahead of large ones.
@@ -206,6 +208,7 @@ impl LinkSpec {
         probability(self.loss, "loss")?;
         probability(self.duplicate, "duplicate")?;
         probability(self.corrupt, "corrupt")?;
+        probability(self.mark, "mark")?;
         if let Some(b) = self.burst_loss {
             probability(b.enter, "burst_loss.enter")?;
             probability(b.leave, "burst_loss.leave")?;

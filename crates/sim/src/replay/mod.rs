@@ -149,7 +149,7 @@ impl Run {
                 *refused.entry(reason.name()).or_insert(0) += 1;
             }
         }
-        let share = self.wire.checker.share();
+        let share = self.wire.share();
         let total = share.under_custody + share.beside;
         ReplayReport {
             layout,

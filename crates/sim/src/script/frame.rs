@@ -6,7 +6,6 @@ use smartwire_engine::{FlowKey, SubscriberKey};
 
 use super::model::{Body, Conn, End, Marks, Opt, Packet, Segment, Who};
 use super::options;
-use super::tunnel::fill_sum;
 use super::variant::Variant;
 use crate::codec::{self, fold, pseudo, sum16};
 
@@ -316,4 +315,11 @@ fn ip_packet(src: Ipv6Addr, dst: Ipv6Addr, proto: u8, l4: &[u8], ident: u16, mar
     }
     out.extend(l4);
     out
+}
+
+/// Sets the checksum of a transport header.
+fn fill_sum(out: &mut [u8], l4: usize, field: usize, (src, dst): (Ipv6Addr, Ipv6Addr), proto: u8) {
+    out[field..field + 2].fill(0);
+    let sum = !fold(sum16(&out[l4..], pseudo(src, dst, proto, out.len() - l4)));
+    out[field..field + 2].copy_from_slice(&sum.to_be_bytes());
 }

@@ -16,7 +16,7 @@
 //!   parse     text to steps: `macros` the handshake, `marks` and `options` parts of a line; every error names its line and
 //!             says what to write instead
 //!   variant   the circumstances in which each script runs: address family, numbers that wrap, roles, tunnels
-//!   frame     segments to frames, tunnel a frame in its tunnel and out again; seen: frames to what a line can say
+//!   frame     segments to frames; seen: frames to what a line can say
 //!   run       one script in one variant: the engine, its frames, the checkers at both taps
 //!   record    a capture as a script
 //!   judge     what was expected against what came; show: the two time lines
@@ -34,7 +34,6 @@ mod report;
 mod run;
 mod seen;
 mod show;
-mod tunnel;
 mod variant;
 
 pub use model::Script;

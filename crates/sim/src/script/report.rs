@@ -8,6 +8,7 @@ use super::parse::{parse, Wrong};
 use super::run::{run, Ran};
 use super::show;
 use super::variant::{Variant, VARIANTS};
+use crate::tunnel::Kind;
 
 /// Which variants, and how much is to be said.
 #[derive(Clone, Debug, Default)]
@@ -107,7 +108,7 @@ fn variants(script: &Script, choice: &Choice) -> Result<Vec<Variant>, String> {
     let fits = |v: &&Variant| {
         script.family.is_none_or(|v6| v6 == v.v6)
             && !(script.fixed_roles && v.swap)
-            && !(script.plain && v.tunnel != super::tunnel::Tunnel::None)
+            && !(script.plain && v.tunnel.kind != Kind::Plain)
     };
     let chosen = |v: &&Variant| choice.variant.as_ref().is_none_or(|name| v.name() == *name);
     let list: Vec<Variant> = VARIANTS.iter().filter(fits).filter(chosen).copied().collect();

@@ -12,6 +12,7 @@ use super::model::{About, Body, Conn, End, Opt, Order, Packet, Said, Script, Wha
 use super::seen;
 use super::variant::Variant;
 use crate::check::Checker;
+use crate::settings;
 use crate::world::SimIo;
 
 /// When a script begins, ns: not at zero, so that nothing hides in a time that was never set.
@@ -99,30 +100,10 @@ pub(super) fn run(script: &Script, v: &Variant) -> Result<Ran, Problem> {
 }
 
 fn set(cfg: &mut Config, frames: &mut u32, book: &mut usize, name: &str, value: u64) -> Result<(), String> {
-    const SECOND: u64 = 1_000_000_000;
     match name {
-        "max_flows" => cfg.max_flows = value as u32,
-        "max_active" => cfg.max_active = value as u32,
-        "max_half_open" => cfg.max_half_open = value as u32,
-        "max_subscribers" => cfg.max_subscribers = value as u32,
-        "max_segments" => cfg.max_segments = value as u32,
-        "stream_bytes" => cfg.stream_bytes = value as u32,
-        "subscriber_v6_prefix" => cfg.subscriber_v6_prefix = value as u8,
-        "observe" => cfg.observe = value != 0,
-        "queue_target_ms" => cfg.queue_target_ns = value * 1_000_000,
-        "burst_bytes_per_ms" => cfg.burst_bytes_per_ms = value as u32,
-        "idle_s" => cfg.idle_ns = value * SECOND,
-        "delivery_limit_s" => cfg.delivery_limit_ns = value * SECOND,
-        "mtu" => cfg.mtu = value as u16,
         "frames" => *frames = value as u32,
         "book" => *book = value as usize,
-        _ => {
-            return Err(format!(
-                "`{name}` is no setting; they are max_flows, max_active, max_half_open, max_subscribers, max_segments, \
-                 stream_bytes, subscriber_v6_prefix, observe, queue_target_ms, burst_bytes_per_ms, idle_s, \
-                 delivery_limit_s, mtu, frames and book"
-            ))
-        }
+        _ => settings::set(cfg, name, value)?,
     }
     Ok(())
 }
@@ -259,7 +240,7 @@ impl Runner<'_> {
     fn receive(&mut self, batch: Vec<(Side, u8, Vec<u8>)>) {
         let mut rx = Vec::new();
         for (side, pair, frame) in batch {
-            let outer = self.v.tunnel.wrap(&frame, self.end(side));
+            let outer = self.v.tunnel.wrap(&frame, self.end(side) as u8);
             let Some(id) = self.io.receive(&outer) else {
                 return self.wrong("the script has used up all frames of the box; `config frames 8000`".into());
             };
@@ -326,7 +307,7 @@ impl Runner<'_> {
     fn left(&mut self, port: Port, outer: &[u8]) {
         let (side, at) = (port.side(), self.now - START);
         let end = self.end(side);
-        let frame = match self.v.tunnel.unwrap(outer, end.other()) {
+        let frame = match self.v.tunnel.unwrap(outer, end.other() as u8) {
             Ok(frame) => frame,
             Err(broken) => return self.wrong(broken),
         };

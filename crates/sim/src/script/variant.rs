@@ -1,6 +1,6 @@
 //! The circumstances in which every script runs. What comes out must not depend on them.
 
-use super::tunnel::Tunnel;
+use crate::tunnel::{Kind, Tunnel};
 
 /// One set of circumstances.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,15 +17,15 @@ pub struct Variant {
     pub(super) tunnel: Tunnel,
 }
 
-const PLAIN: Variant = Variant { v6: false, wrap: false, ts_wrap: false, swap: false, tunnel: Tunnel::None };
+const PLAIN: Variant = Variant { v6: false, wrap: false, ts_wrap: false, swap: false, tunnel: Tunnel::of(Kind::Plain) };
 
 const fn of(i: usize) -> Variant {
     Variant { v6: i & 1 != 0, wrap: i & 2 != 0, ts_wrap: i & 4 != 0, swap: i & 8 != 0, ..PLAIN }
 }
 
-const fn within(tunnel: Tunnel, v6: bool) -> Variant {
+const fn within(kind: Kind, v6: bool) -> Variant {
     // Tunnels have nothing to do with the numbers inside; they run with those that wrap.
-    Variant { v6, wrap: true, ts_wrap: true, tunnel, ..PLAIN }
+    Variant { v6, wrap: true, ts_wrap: true, tunnel: Tunnel::of(kind), ..PLAIN }
 }
 
 /// All of them.
@@ -46,19 +46,22 @@ pub const VARIANTS: &[Variant] = &[
     of(13),
     of(14),
     of(15),
-    within(Tunnel::Vlan, false),
-    within(Tunnel::Vlan, true),
-    within(Tunnel::QinQ, false),
-    within(Tunnel::QinQ, true),
-    within(Tunnel::Mpls, false),
-    within(Tunnel::Mpls, true),
-    within(Tunnel::Pppoe, false),
-    within(Tunnel::Pppoe, true),
-    within(Tunnel::Gtpu, false),
-    within(Tunnel::Gtpu, true),
-    within(Tunnel::GtpuVlan, true),
-    within(Tunnel::InIpv6, false),
-    within(Tunnel::InIpv4, true),
+    within(Kind::Vlan, false),
+    within(Kind::Vlan, true),
+    within(Kind::QinQ, false),
+    within(Kind::QinQ, true),
+    within(Kind::Mpls, false),
+    within(Kind::Mpls, true),
+    within(Kind::Pppoe, false),
+    within(Kind::Pppoe, true),
+    within(Kind::Gtpu, false),
+    within(Kind::Gtpu, true),
+    within(Kind::GtpuLong, false),
+    within(Kind::GtpuLong, true),
+    within(Kind::GtpuVlan, true),
+    within(Kind::GtpuMpls, false),
+    within(Kind::InIpv6, false),
+    within(Kind::InIpv4, true),
 ];
 
 impl Variant {
@@ -71,9 +74,9 @@ impl Variant {
                 name.push_str(part);
             }
         }
-        if self.tunnel != Tunnel::None {
+        if self.tunnel.kind != Kind::Plain {
             name.push('+');
-            name.push_str(self.tunnel.name());
+            name.push_str(self.tunnel.kind.name());
         }
         name
     }

@@ -1,6 +1,7 @@
 //! The world in virtual time: phones - radio - wire - internet - servers. A heap of (time, order) and nothing else
 //! decides what happens next; a run is a function of its description.
 
+mod forge;
 mod io;
 mod net;
 mod optimizer;
@@ -20,7 +21,7 @@ use crate::rng::mix;
 pub use io::SimIo;
 pub use net::{phone_addr, server_addr, ECHO_BYTES};
 pub use optimizer::Optimizer;
-pub use spec::{Action, EngineSpec, FlowSpec, Forgery, LinkId, WireSpec, WorldSpec};
+pub use spec::{Action, EngineSpec, FlowSpec, Forgery, LinkId, Order, Whose, WireSpec, WorldSpec};
 
 #[derive(Clone, Copy, Debug)]
 enum Event {
@@ -35,8 +36,8 @@ enum Event {
 /// The next event of something: its time, and the order in which it was planned.
 type Planned = Reverse<(u64, u64, usize)>;
 
-/// Local address and port, remote address and port.
-type Socket = (Ipv6Addr, u16, Ipv6Addr, u16);
+/// Local address and port, remote address and port, place of the tunnel.
+type Socket = (Ipv6Addr, u16, Ipv6Addr, u16, u8);
 
 /// A UDP echo.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,6 +69,8 @@ pub struct World {
     /// When the engine was replaced by copper.
     removed_at: Option<u64>,
     detour_until: [u64; 2],
+    /// The engine does not run until then.
+    asleep_until: Option<u64>,
     endpoints: Vec<Endpoint>,
     endpoint_at: Vec<Option<u64>>,
     sockets: HashMap<Socket, usize>,
@@ -102,7 +105,7 @@ impl World {
         let links = plans.iter().enumerate().map(|(i, p)| Link::new(p, link_seed(spec.seed, i))).collect();
         let wire = match &spec.wire {
             WireSpec::Copper => None,
-            WireSpec::Engine(e) => Some(Box::new(Optimizer::new(e, spec.seed)?)),
+            WireSpec::Engine(e) => Some(Box::new(Optimizer::within(e, spec.seed, net::tunnels(&spec.flows))?)),
         };
         let mut world = World {
             now: 0,
@@ -119,6 +122,7 @@ impl World {
             remove_when_drained: false,
             removed_at: None,
             detour_until: [0; 2],
+            asleep_until: None,
             endpoints: Vec::new(),
             endpoint_at: Vec::new(),
             sockets: HashMap::new(),
@@ -138,8 +142,11 @@ impl World {
                 self.phones.insert(codec::subscriber(phone_addr(k, v6)), k);
             }
         }
+        let tunnels = net::tunnels(&self.spec.flows);
         for i in 0..self.spec.flows.len() {
-            let (phone, server) = net::endpoints(&self.spec.flows[i], i, self.spec.seed);
+            let flow = &self.spec.flows[i];
+            let tunnel = tunnels.iter().position(|t| *t == flow.tunnel).unwrap_or(0);
+            let (phone, server) = net::endpoints(flow, i, self.spec.seed, tunnel as u8);
             self.endpoints.extend([phone, server]);
             self.plan(self.spec.flows[i].start_ns, Event::Open(i));
         }
@@ -243,8 +250,8 @@ impl World {
 
     fn act(&mut self, i: usize) {
         match self.spec.actions[i].1.clone() {
-            Action::Order(command) => self.order_engine(command),
             Action::Policies(description) => self.tell_policies(&description),
+            Action::Order(order, whose, limit) => self.order_engine(order, whose, limit),
             Action::Freeze(link, length) => {
                 self.links[link.index()].freeze(self.now, length);
                 self.plan_link(link.index());
@@ -260,9 +267,19 @@ impl World {
                 self.remove_if_drained();
             }
             Action::Inject(side, frame) => self.wire_in(side, vec![frame]),
-            Action::Forge(side, how) => self.forge(side, how),
+            Action::Forge(side, how) => self.forge(side, &how),
             Action::Mtu(link, mtu) => self.links[link.index()].set_mtu(mtu),
             Action::Detour(side, length) => self.detour_until[side as usize] = self.now + length,
+            Action::Memory(percent) => {
+                if let Some(wire) = &mut self.wire {
+                    wire.leave_free(percent);
+                }
+                self.wire_time();
+            }
+            Action::Sleep(length) => {
+                self.asleep_until = Some(self.now + length);
+                self.plan(self.now + length, Event::Wire);
+            }
         }
     }
 
@@ -330,7 +347,12 @@ impl World {
 
     /// Payload that crossed the engine, by treatment.
     pub fn share(&self) -> Share {
-        self.wire.as_ref().map(|w| w.checker.share()).unwrap_or_default()
+        self.wire.as_ref().map(|w| w.share()).unwrap_or_default()
+    }
+
+    /// May the engine give up custody, by its limits or those of orders?
+    pub fn may_give_up(&self) -> bool {
+        matches!(&self.spec.wire, WireSpec::Engine(e) if e.config.delivery_limit_ns < EngineSpec::default().config.delivery_limit_ns)
     }
 
     /// When the engine was replaced by copper, ns.

@@ -2,16 +2,19 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
+use smartwire_engine::api::{SubscriberKey, Target};
 use smartwire_engine::policy::Description;
-use smartwire_engine::{Command, Side};
+use smartwire_engine::{Command, FlowKey, Now, Side};
 
-use super::spec::{FlowSpec, Forgery};
-use super::{Captured, Echo, Event, World};
+use super::optimizer::TUNNEL_BYTE;
+use super::spec::{Action, FlowSpec, Order, Whose};
+use super::{Captured, Echo, Event, Optimizer, World};
 use crate::codec::{self, Path};
 use crate::emulator::classify;
 use crate::endpoint::{Endpoint, State};
 use crate::link::Fate;
 use crate::rng::mix;
+use crate::tunnel::Tunnel;
 
 const ECHO_PORT: u16 = 7;
 /// Payload of an echo.
@@ -53,10 +56,22 @@ fn path_of(f: &FlowSpec) -> Path {
     }
 }
 
-/// The two ends of flow `i`.
-pub(super) fn endpoints(f: &FlowSpec, i: usize, seed: u64) -> (Endpoint, Endpoint) {
+/// The tunnels of a world, none first.
+pub(super) fn tunnels(flows: &[FlowSpec]) -> Vec<Tunnel> {
+    let mut tunnels = vec![Tunnel::default()];
+    for f in flows {
+        if !tunnels.contains(&f.tunnel) {
+            tunnels.push(f.tunnel);
+        }
+    }
+    tunnels
+}
+
+/// The two ends of flow `i`, whose tunnel has this place.
+pub(super) fn endpoints(f: &FlowSpec, i: usize, seed: u64, tunnel: u8) -> (Endpoint, Endpoint) {
     let content = [0, 1].map(|end| mix(seed ^ mix(2 * i as u64 + end)));
-    let path = path_of(f);
+    let mut path = path_of(f);
+    (path.src_mac[TUNNEL_BYTE], path.dst_mac[TUNNEL_BYTE]) = (tunnel, tunnel);
     let back = Path { ttl: 57, dscp: 8, ..path.reversed() };
     (
         Endpoint::new(f.phone_tcp.clone(), path, f.phone_app.clone(), content),
@@ -68,7 +83,7 @@ impl World {
     pub(super) fn open(&mut self, flow: usize) {
         for i in [2 * flow, 2 * flow + 1] {
             let p = self.endpoints[i].path();
-            self.sockets.insert((p.src, p.sport, p.dst, p.dport), i);
+            self.sockets.insert((p.src, p.sport, p.dst, p.dport, p.src_mac[TUNNEL_BYTE]), i);
         }
         let opener = 2 * flow + usize::from(self.spec.flows[flow].opens == Side::Core);
         self.with_endpoint(opener, |e, now, out| e.connect(now, out));
@@ -141,7 +156,8 @@ impl World {
             None => Ipv6Addr::new(0x2001, 0xdb8, 0xaaaa, 0, 0, 0, 0, 1),
         };
         let down = link % 2 == 0;
-        let (src_mac, dst_mac) = if down { (PHONE_MAC, GATEWAY_MAC) } else { (GATEWAY_MAC, PHONE_MAC) };
+        let (mut src_mac, mut dst_mac) = if down { (PHONE_MAC, GATEWAY_MAC) } else { (GATEWAY_MAC, PHONE_MAC) };
+        (src_mac[TUNNEL_BYTE], dst_mac[TUNNEL_BYTE]) = (frame[TUNNEL_BYTE], frame[TUNNEL_BYTE]);
         let path = Path { src_mac, dst_mac, tags: Vec::new(), src: router, dst: t.ip.src, sport: 0, dport: 0, ttl: 64, dscp: 0, label: 0 };
         let error = path.too_big(frame, mtu);
         match link {
@@ -173,16 +189,20 @@ impl World {
     // ---- the wire ----
 
     /// Frames come to the wire from a side.
-    pub(super) fn wire_in(&mut self, side: Side, frames: Vec<Vec<u8>>) {
+    pub(super) fn wire_in(&mut self, side: Side, mut frames: Vec<Vec<u8>>) {
+        // Whoever puts packets into tunnels looks at their IP headers.
+        frames.retain(|f| f[TUNNEL_BYTE] == 0 || codec::ip(f).is_some());
         let beside = self.detour_until[side.other() as usize] > self.now;
         self.tap(side, false, &frames);
         if let Some(frame) = frames.last().filter(|f| codec::tcp(f, true).is_some_and(|t| t.sum_ok && t.seg.flags & (codec::SYN | codec::RST) == 0)) {
             self.last[side as usize] = Some(frame.clone());
         }
         if self.wire.is_none() || beside {
-            self.tap(side.other(), true, &frames);
-            frames.into_iter().for_each(|f| self.leave(side.other(), f));
-            return;
+            return self.pass_by(side, frames);
+        }
+        if self.asleep_until.is_some() {
+            let (_, others) = frames.into_iter().partition(|f| self.is_marked(side, f));
+            return self.pass_by(side, others);
         }
         // As the worker does: at most 64 frames per batch.
         for batch in frames.chunks(64) {
@@ -193,46 +213,19 @@ impl World {
         }
     }
 
-    /// A segment that is close to a real one comes in.
-    pub(super) fn forge(&mut self, side: Side, how: Forgery) {
-        let Some(frame) = &self.last[side as usize] else { return };
-        let Some(t) = codec::tcp(frame, false) else { return };
-        let mut mac = [[0; 6]; 2];
-        mac[0].copy_from_slice(&frame[..6]);
-        mac[1].copy_from_slice(&frame[6..12]);
-        let path = Path {
-            src_mac: mac[1],
-            dst_mac: mac[0],
-            tags: Vec::new(),
-            src: t.ip.src,
-            dst: t.ip.dst,
-            sport: t.sport,
-            dport: t.dport,
-            ttl: t.ip.ttl,
-            dscp: 0,
-            label: 0,
-        };
-        let mut seg = t.seg.clone();
-        seg.opts.sacks = 0;
-        let next = seg.seq.wrapping_add(t.payload.len() as u32);
-        let stamp = |by: i32| t.seg.opts.ts.map(|(val, ecr)| (val.wrapping_add_signed(by), ecr));
-        match how {
-            Forgery::NearReset => {
-                (seg.seq, seg.flags) = (next.wrapping_add(777), codec::RST);
-                seg.opts = Default::default();
-            }
-            Forgery::OldDuplicate if seg.opts.ts.is_some() => {
-                (seg.seq, seg.flags, seg.payload) = (next, codec::ACK, vec![0x5a; 100]);
-                seg.opts.ts = stamp(-(1 << 24));
-            }
-            Forgery::FutureStamp if seg.opts.ts.is_some() => {
-                (seg.seq, seg.flags) = (next.wrapping_sub(0x5000_0000), codec::ACK);
-                seg.opts.ts = stamp(1 << 24);
-            }
-            Forgery::OldDuplicate | Forgery::FutureStamp => return,
-        }
-        let forged = path.tcp(&seg, 99);
-        self.wire_in(side, vec![forged]);
+    /// What the copper wire does with frames.
+    fn pass_by(&mut self, side: Side, frames: Vec<Vec<u8>>) {
+        self.tap(side.other(), true, &frames);
+        frames.into_iter().for_each(|f| self.leave(side.other(), f));
+    }
+
+    /// Does a frame that comes in from a side belong to a flow in the custody book?
+    fn is_marked(&self, side: Side, frame: &[u8]) -> bool {
+        let Some((wire, t)) = self.wire.as_ref().zip(codec::tcp(frame, false)) else { return false };
+        let ends = [(t.ip.src, t.sport), (t.ip.dst, t.dport)];
+        let (access, core) = (ends[side as usize], ends[side.other() as usize]);
+        let of = |k: &FlowKey| (k.access_addr, k.access_port) == access && (k.core_addr, k.core_port) == core;
+        wire.io.book().any(|(key, mark)| mark.custody && of(key))
     }
 
     pub(super) fn wire_time(&mut self) {
@@ -240,14 +233,30 @@ impl World {
         if self.wire_at == Some(now) {
             self.wire_at = None;
         }
+        let woken = self.asleep_until.take_if(|until| *until <= now).is_some();
+        if self.asleep_until.is_some() {
+            return;
+        }
         let Some(wire) = &mut self.wire else { return };
-        let out = wire.time(now);
+        let out = if woken { wire.wake(now) } else { wire.time(now) };
         self.wire_out(out);
     }
 
-    pub(super) fn order_engine(&mut self, command: Command) {
+    pub(super) fn order_engine(&mut self, order: Order, whose: Whose, limit: u64) {
         let now = self.now;
+        if let Some(until) = self.asleep_until {
+            // Whoever orders waits for an answer.
+            self.spec.actions.push((until, Action::Order(order, whose, limit)));
+            return self.plan(until, Event::Action(self.spec.actions.len() - 1));
+        }
+        let Some(target) = self.target(whose) else { return };
         let Some(wire) = &mut self.wire else { return };
+        let deadline = Now(now + limit);
+        let command = match order {
+            Order::Drain => Command::Drain { target, deadline },
+            Order::Bypass => Command::Bypass { target, deadline },
+            Order::Resume => Command::Resume { target },
+        };
         let out = wire.order(now, command);
         self.wire_out(out);
     }
@@ -257,6 +266,18 @@ impl World {
         let Some(wire) = &mut self.wire else { return };
         let out = wire.policies(now, description);
         self.wire_out(out);
+    }
+
+    /// What the engine calls a connection or its subscriber; nothing if it knows of none.
+    fn target(&self, whose: Whose) -> Option<Target> {
+        let (Whose::Flow(i) | Whose::Subscriber(i)) = whose else { return Some(Target::Wire) };
+        let p = self.endpoints.get(2 * i)?.path();
+        let named = |k: &FlowKey| (k.access_addr, k.access_port, k.core_addr, k.core_port) == (p.src, p.sport, p.dst, p.dport);
+        let key = self.wire.as_ref()?.engine.flows().find(|f| named(&f.key))?.key;
+        Some(match whose {
+            Whose::Flow(_) => Target::Flow(key),
+            _ => Target::Subscriber(SubscriberKey { addr: codec::subscriber(p.src), scope: key.scope }),
+        })
     }
 
     fn wire_out(&mut self, out: Result<Vec<(Side, Vec<u8>)>, String>) {
@@ -275,7 +296,8 @@ impl World {
     }
 
     pub(super) fn remove_if_drained(&mut self) {
-        let Some(wire) = self.wire.as_ref().filter(|w| self.remove_when_drained && w.engine.drained()) else { return };
+        let over = |w: &&Box<Optimizer>| self.remove_when_drained && self.asleep_until.is_none() && w.engine.drained();
+        let Some(wire) = self.wire.as_ref().filter(over) else { return };
         let kept = wire.io.owned_frames();
         if kept > 0 {
             self.broken(&format!("the engine says that it is drained and has {kept} frames"));
@@ -311,13 +333,13 @@ impl World {
             return self.on_echo(&frame);
         }
         if let Some((mtu, src, dst)) = codec::too_big(&frame) {
-            if let Some(&i) = self.sockets.get(&(src.0, src.1, dst.0, dst.1)) {
+            if let Some(&i) = self.sockets.get(&(src.0, src.1, dst.0, dst.1, frame[TUNNEL_BYTE])) {
                 self.with_endpoint(i, |e, now, out| e.on_too_big(now, mtu, out));
             }
             return;
         }
         let Some(t) = codec::tcp(&frame, true) else { return };
-        let socket = (t.ip.dst, t.dport, t.ip.src, t.sport);
+        let socket = (t.ip.dst, t.dport, t.ip.src, t.sport, frame[TUNNEL_BYTE]);
         let Some(&i) = self.sockets.get(&socket) else { return };
         self.with_endpoint(i, |e, now, out| e.on_segment(now, &t, out));
     }

@@ -1,13 +1,19 @@
-//! What a world is made of.
+//! What a world is made of. All of it can be written down as JSON and read again.
 
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
 use smartwire_engine::policy::Description;
-use smartwire_engine::{Command, Config, Side};
+use smartwire_engine::{Config, Side};
 
 use crate::endpoint::{Step, TcpConfig};
 use crate::link::LinkSpec;
+use crate::settings;
+use crate::tunnel::Tunnel;
 
 /// Phones, a wire, the internet, servers, and the connections between them.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct WorldSpec {
     /// Seed of everything random; each link and each endpoint draws from a stream of its own.
     pub seed: u64,
@@ -28,7 +34,8 @@ pub struct WorldSpec {
 }
 
 /// What stands between radio and internet.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum WireSpec {
     /// A plain wire.
     #[default]
@@ -38,7 +45,8 @@ pub enum WireSpec {
 }
 
 /// An engine and its frames.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(into = "EngineText", try_from = "EngineText")]
 pub struct EngineSpec {
     /// Its configuration.
     pub config: Config,
@@ -46,7 +54,7 @@ pub struct EngineSpec {
     pub frames: (u32, u32),
     /// Places in the custody book.
     pub book: usize,
-    /// Policies.
+    /// Policies; not written down.
     pub policies: Description,
 }
 
@@ -58,8 +66,43 @@ impl Default for EngineSpec {
     }
 }
 
+/// [`EngineSpec`] as it is written down: only the settings that are not the usual ones.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct EngineText {
+    settings: BTreeMap<String, u64>,
+    frames: (u32, u32),
+    book: usize,
+}
+
+impl From<EngineSpec> for EngineText {
+    fn from(spec: EngineSpec) -> EngineText {
+        let settings = settings::changed(&spec.config, &EngineSpec::default().config);
+        EngineText { settings, frames: spec.frames, book: spec.book }
+    }
+}
+
+impl TryFrom<EngineText> for EngineSpec {
+    type Error = String;
+
+    fn try_from(text: EngineText) -> Result<EngineSpec, String> {
+        let mut spec = EngineSpec { frames: text.frames, book: text.book, ..EngineSpec::default() };
+        text.settings.iter().try_for_each(|(name, value)| settings::set(&mut spec.config, name, *value))?;
+        Ok(spec)
+    }
+}
+
+/// [`Side`] as it is written down.
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "Side", rename_all = "snake_case")]
+enum SideText {
+    Access,
+    Core,
+}
+
 /// One connection.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct FlowSpec {
     /// Whose.
     pub phone: usize,
@@ -68,9 +111,13 @@ pub struct FlowSpec {
     /// When it opens, ns.
     pub start_ns: u64,
     /// Which end opens it.
+    #[serde(with = "SideText")]
     pub opens: Side,
     /// TCP port at the phone, and at the server.
     pub ports: (u16, u16),
+    /// What it travels in at the wire.
+    #[serde(default)]
+    pub tunnel: Tunnel,
     /// The phone's end.
     pub phone_tcp: TcpConfig,
     /// The server's end.
@@ -94,6 +141,7 @@ impl FlowSpec {
             start_ns: 0,
             opens: Side::Access,
             ports: (port, 443),
+            tunnel: Tunnel::default(),
             phone_tcp: TcpConfig { mss, ..phone_tcp },
             server_tcp: TcpConfig { mss, ..server_tcp },
             phone_app: Vec::new(),
@@ -128,7 +176,8 @@ impl FlowSpec {
 }
 
 /// Which link.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum LinkId {
     /// The internet towards the wire.
     InternetDown,
@@ -152,11 +201,13 @@ impl LinkId {
 }
 
 /// Something that happens at a given instant.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Action {
-    /// An order to the engine. Deadlines in it are absolute.
-    Order(Command),
-    /// Other policies are put in force.
+    /// An order to the engine, about whom, and how many ns it has to carry it out.
+    Order(Order, Whose, u64),
+    /// Other policies are put in force. Random worlds have none, so they are not written down.
+    #[serde(skip)]
     Policies(Description),
     /// A link serves nothing for so many ns.
     Freeze(LinkId, u64),
@@ -165,22 +216,69 @@ pub enum Action {
     /// From now on, the engine is replaced by a plain wire at the instant that it says it is drained.
     RemoveWhenDrained,
     /// A frame from nowhere comes in at a side of the wire.
-    Inject(Side, Vec<u8>),
-    /// Somebody in the path of a side repeats the last segment that came in from there, changed.
-    Forge(Side, Forgery),
+    Inject(#[serde(with = "SideText")] Side, Vec<u8>),
+    /// Somebody in the path of a side sends a packet of his own into the wire.
+    Forge(#[serde(with = "SideText")] Side, Forgery),
     /// A link takes no packet above this size any more.
     Mtu(LinkId, u32),
     /// Packets of one direction (towards this side) pass beside the wire for so many ns.
-    Detour(Side, u64),
+    Detour(#[serde(with = "SideText")] Side, u64),
+    /// Somebody else takes frames until this share of them is free, percent.
+    Memory(u32),
+    /// The engine does not run for so many ns: the copper wire opens, and holds back what belongs to flows in the custody
+    /// book.
+    Sleep(u64),
 }
 
-/// How a segment is forged that lies close to real ones.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What the engine is ordered to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Order {
+    /// To hand back what it has.
+    Drain,
+    /// That, and to leave new connections alone.
+    Bypass,
+    /// To optimize new connections again.
+    Resume,
+}
+
+/// What an order is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Whose {
+    /// All connections.
+    Wire,
+    /// Those of the subscriber that this one is of.
+    Subscriber(usize),
+    /// This connection.
+    Flow(usize),
+}
+
+/// A forged packet. But for the blind one it is the last segment that came in from that side, changed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Forgery {
+    /// Of somebody who knows addresses and ports of a connection and no more.
+    Blind {
+        /// Which connection.
+        flow: usize,
+        /// Flags.
+        flags: u8,
+        /// Sequence number.
+        seq: u32,
+        /// Acknowledgement number.
+        ack: u32,
+        /// Payload bytes.
+        bytes: u16,
+    },
     /// A reset in the window that is not exact (RFC 5961 section 3.2).
     NearReset,
     /// An old duplicate, with other bytes, in place of what comes next (RFC 7323 section 5.1).
     OldDuplicate,
     /// A timestamp from the future, on a segment far below the window.
     FutureStamp,
+    /// An ACK so many bytes ahead of the real one: of what was never sent.
+    OptimisticAck(u32),
+    /// The same ACK so many times.
+    DuplicateAcks(u16),
 }
