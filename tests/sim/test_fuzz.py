@@ -25,8 +25,8 @@ def never_ends() -> dict:
         "server_tcp": {}, "phone_app": [{"send": 10}, {"expect": 1}, "eof", "fin"], "server_app": [{"expect": 11}],
     }  # fmt: skip
     world = {
-        "seed": 7, "phones": [[{}, {}]], "internet": [{}, {}], "wire": "copper", "flows": [flow], "probe_every_ns": None,
-        "icmp": True, "actions": [],
+        "seed": 7, "phones": [[{}, {}]], "internet": [{}, {}], "wire": "copper", "flows": [flow],
+        "probe_every_ns": None, "icmp": True, "actions": [],
     }  # fmt: skip
     return {"seed": 7, "what": [], "world": world}
 

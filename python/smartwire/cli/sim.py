@@ -64,7 +64,9 @@ class Sim(Page, click.Group):
 @click.option("--capture", type=click.Path(dir_okay=False), help="Write both sides of the wire to a pcapng file.")
 @json_option
 @click.pass_context
-def sim(ctx: click.Context, down: str, up: str | None, as_json: bool, no_optimize: bool, offset: float, **numbers: Any) -> None:
+def sim(
+    ctx: click.Context, down: str, up: str | None, as_json: bool, no_optimize: bool, offset: float, **numbers: Any
+) -> None:
     """Connections over a link model in virtual time.
 
     A phone downloads from servers through a radio link with a deep queue, the wire, and the internet; all of it is
