@@ -219,8 +219,8 @@ fn up_to_four_segments_in_every_order_with_every_loss_copy_and_stop() {
 }
 
 #[test]
-fn engines_that_forget_or_promise_too_early_are_noticed() {
-    for which in [Broken::CustodyDroppedAtStop, Broken::NoProbes, Broken::AckAheadOfData] {
+fn broken_engines_are_noticed() {
+    for which in [Broken::CustodyDroppedAtStop, Broken::NoProbes, Broken::HoleNotReported, Broken::BookNotWritten] {
         broken::set(Some(which));
         let well = std::panic::catch_unwind(|| exhaust(3)).is_ok();
         broken::set(None);
