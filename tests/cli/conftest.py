@@ -171,7 +171,11 @@ def native(monkeypatch):
     """A fake of the Rust core in its place; its attributes can be changed."""
     module = ModuleType("smartwire._native")
     module.Wire = FakeWire
-    module.reasons = lambda: ([("mid-stream", "Its handshake was not seen.")], [("operator", "An operator did it.")])
+    module.reasons = lambda: (
+        [("mid-stream", "Its handshake was not seen.")],
+        [("operator", "An operator did it.")],
+        [("mss-reversed", "The MSS is clamped the wrong way round.")],
+    )
     module.unwire = lambda access, core: True
     monkeypatch.setitem(__import__("sys").modules, "smartwire._native", module)
     monkeypatch.setattr(__import__("smartwire"), "_native", module, raising=False)

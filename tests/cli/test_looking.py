@@ -48,6 +48,7 @@ def test_status_for_a_person_says_why_connections_are_left_alone(smartwire, wire
     assert done.status == 0
     assert "NOT OPTIMIZED, WHY" in done.out
     assert "mid-stream" in done.out
+    assert "The MSS is clamped the wrong way round." in done.out
 
 
 def test_flows_are_written_as_orders_read_them(smartwire, wire):

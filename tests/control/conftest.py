@@ -108,7 +108,8 @@ def engine_page() -> dict[str, int]:
     )
     plain = [m for m in METRICS if m not in (*port, "refused", "stopped", "found")]
     page = dict.fromkeys(plain, 3) | {"frames_total": 1000, "frames_free": 900, "frames_keepable": 800}
-    page |= {"refused.mid-stream": 4, "refused.table-full": 0, "refused.one-way": 1, "stopped.idle": 2, "found.mss-reversed": 1}
+    page |= {"refused.mid-stream": 4, "refused.table-full": 0, "refused.one-way": 1, "stopped.idle": 2}
+    page |= {"found.mss-reversed": 1}
     return page | {f"port{n}.{m}": 1 for n in (0, 1) for m in port}
 
 

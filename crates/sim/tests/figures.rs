@@ -124,10 +124,8 @@ const SMALL: u64 = 250_000;
 
 #[test]
 fn on_a_small_box_two_hundred_downloads_end_and_none_stalls() {
-    for v6 in [false, true] {
-        for (seed, stagger_us) in [(1, 0), (2, 100), (3, 1_000), (4, 5_000)] {
-            let (gap, _) = small_box(v6, seed, stagger_us);
-            assert!(gap <= 3_000, "{gap} ms without a byte");
-        }
+    for (v6, seed, stagger_us) in [(false, 1, 0), (true, 3, 1_000)] {
+        let (gap, _) = small_box(v6, seed, stagger_us);
+        assert!(gap <= 3_000, "{gap} ms without a byte");
     }
 }

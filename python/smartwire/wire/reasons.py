@@ -16,7 +16,8 @@ def tables() -> dict[str, list[tuple[str, str]]]:
 
 def of(kind: str, code: int) -> tuple[str, str] | None:
     """(name, sentence) of an event's reason; None for kinds of event that have none."""
-    table = {"refused": "refuse", "draining": "stop", "handed-back": "stop", "reset": "stop", "found": "found"}.get(kind)
+    stop = dict.fromkeys(("draining", "handed-back", "reset"), "stop")
+    table = ({"refused": "refuse", "found": "found"} | stop).get(kind)
     if table is None:
         return None
     known = tables()[table]

@@ -109,7 +109,8 @@ def show(document: dict[str, Any]) -> None:
 
         texts = dict(tables()["found"])
         click.echo()
-        table(("CONNECTIONS", "WRONG WITH A NEIGHBOUR"), [(f"{v:,}", texts.get(k, k)) for k, v in document["found"].items()])
+        rows = [(f"{v:,}", texts.get(k, k)) for k, v in document["found"].items()]
+        table(("CONNECTIONS", "WRONG WITH A NEIGHBOUR"), rows)
 
 
 def duration(seconds: float) -> str:

@@ -18,9 +18,9 @@ offset bytes   content
 ====== ======= ====================================================================================
 
 Names: the fields of ``Stats`` in crates/engine/src/stats.rs as they are (summed over workers); ``refused.REASON``,
-``stopped.REASON`` and ``found.FINDING`` with its name; of the ports ``portN.rx_frames``, ``rx_bytes``, ``tx_frames``, ``tx_bytes``,
-``rx_dropped`` (``rx_merged`` and ``rx_too_long`` among them), ``tx_dropped`` and ``up`` (0 or 1), where port 2k is the
-access side of pair k and 2k + 1 its core side; of the frame ledger ``frames_total``, which is the sum of
+``stopped.REASON`` and ``found.FINDING`` with its name; of the ports ``portN.rx_frames``, ``rx_bytes``, ``tx_frames``,
+``tx_bytes``, ``rx_dropped`` (``rx_merged`` and ``rx_too_long`` among them), ``tx_dropped`` and ``up`` (0 or 1), where
+port 2k is the access side of pair k and 2k + 1 its core side; of the frame ledger ``frames_total``, which is the sum of
 ``frames_free``, ``frames_filled``, ``frames_held``, ``frames_sending`` and ``frames_away``, then ``frames_kept`` of
 ``frames_keepable``, and ``ledger_faults`` and ``bad_sends``, which are bugs; of the copper wire ``copper_frames``,
 ``copper_bytes`` (of these ``copper_down_bytes`` and ``copper_up_bytes``), ``copper_resets``, ``claimed_frames``,
