@@ -110,6 +110,7 @@ class Wire:
         seed: of the engine's randomness; None for a fresh one.
         policies: document of the policies to begin with (:mod:`smartwire.config.rulings`).
         ipv6_prefix_length: IPv6 addresses that share so many bits are one subscriber; None for 64.
+        subscribers_by: "address", or "outer-vlan": all that is in one outer VLAN is one subscriber.
     """
 
     def __init__(
@@ -129,6 +130,7 @@ class Wire:
         seed: int | None = None,
         policies: str | None = None,
         ipv6_prefix_length: int | None = None,
+        subscribers_by: str = "address",
     ) -> None: ...
     def describe(self) -> dict[str, Any]:
         """What was chosen: io, why (not better, sentences), frames, frame_bytes, ring, mtu."""

@@ -1,4 +1,4 @@
-"""Policies on a running wire: real Linux TCP, and UDP, at the ends. Functions, never speed: what a rate holds back is."""
+"""Policies on a running wire: real Linux TCP, and UDP, at the ends. Functions, never speed: what a rate holds back."""
 
 from __future__ import annotations
 

@@ -17,6 +17,8 @@ pub struct Config {
     pub stream_bytes: u32,
     /// IPv6 prefix length of a subscriber, 32 to 128.
     pub subscriber_v6_prefix: u8,
+    /// A subscriber is what is in one outer VLAN, whatever its addresses; without a tag it is an address as ever.
+    pub subscriber_by_vlan: bool,
     /// Watch only: follow handshakes and count, never touch a packet.
     pub observe: bool,
     /// Target of queueing delay at the radio, ns.
@@ -41,6 +43,7 @@ impl Default for Config {
             max_segments: 1 << 17,
             stream_bytes: 16 << 20,
             subscriber_v6_prefix: 64,
+            subscriber_by_vlan: false,
             observe: false,
             queue_target_ns: 50_000_000,
             burst_bytes_per_ms: 20_000,

@@ -24,7 +24,7 @@ impl Wire {
     #[new]
     #[pyo3(signature = (pairs, stats, events, *, io = "auto", workers = 1, observe = false, mend = false,
                         fill_checksums = false, frames = None, max_flows = None, journal = None, seed = None,
-                        policies = None, ipv6_prefix_length = None))]
+                        policies = None, ipv6_prefix_length = None, subscribers_by = "address"))]
     #[allow(clippy::too_many_arguments)]
     fn new(
         py: Python<'_>,
@@ -42,6 +42,7 @@ impl Wire {
         seed: Option<u64>,
         policies: Option<&str>,
         ipv6_prefix_length: Option<u8>,
+        subscribers_by: &str,
     ) -> PyResult<Wire> {
         let mut options = worker::Options::new("", "", stats, events);
         options.pairs = pairs;
@@ -58,6 +59,11 @@ impl Wire {
         options.journal = journal;
         options.seed = seed;
         options.engine.observe = observe;
+        options.engine.subscriber_by_vlan = match subscribers_by {
+            "address" => false,
+            "outer-vlan" => true,
+            other => return Err(guard::error(format!("{other:?} tells no subscribers apart: use address or outer-vlan."))),
+        };
         if let Some(length) = ipv6_prefix_length {
             options.engine.subscriber_v6_prefix = length;
         }
@@ -252,7 +258,9 @@ fn flow<'py>(py: Python<'py>, f: &FlowInfo) -> PyResult<Bound<'py, PyDict>> {
 
 fn subscriber<'py>(py: Python<'py>, s: &SubscriberInfo) -> PyResult<Bound<'py, PyDict>> {
     let d = PyDict::new(py);
-    d.set_item("addr", address(s.key.addr))?;
+    let in_vlan = s.key.addr.is_unspecified() && s.key.scope != 0;
+    let name = if in_vlan { format!("vlan {}", s.key.scope & 0x0fff) } else { address(s.key.addr) };
+    d.set_item("addr", name)?;
     d.set_item("scope", s.key.scope)?;
     d.set_item("flows", s.flows)?;
     d.set_item("in_flight_bytes", s.in_flight)?;

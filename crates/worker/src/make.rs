@@ -121,6 +121,7 @@ impl Made {
             stop: wire.stop.clone(),
             end: end.clone(),
             subscriber_v6_prefix: self.config.subscriber_v6_prefix,
+            subscriber_by_vlan: self.config.subscriber_by_vlan,
             dropped: self.dropped.clone(),
         };
         wire.wakes.push(io_bell.wake.clone());

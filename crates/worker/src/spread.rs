@@ -20,7 +20,7 @@ use smartwire_io::spsc::{Receiver, Sender};
 use smartwire_io::steer::{Beat, Steer};
 use smartwire_io::sys::{self, Interest, PollSet, Wake};
 use smartwire_io::IoError;
-use smartwire_packet::{icmp, parse, proto};
+use smartwire_packet::{icmp, outer_vlan, parse, proto};
 
 use crate::hand::{FromHand, Hand, ToHand};
 use crate::house::House;
@@ -89,6 +89,7 @@ pub(crate) struct Spreader {
     /// Tells the engines' threads to end.
     pub end: Arc<AtomicBool>,
     pub subscriber_v6_prefix: u8,
+    pub subscriber_by_vlan: bool,
     /// Frames for which an engine's queue had no room.
     pub dropped: Arc<AtomicU64>,
 }
@@ -155,8 +156,11 @@ impl Spreader {
     /// Gives a frame to the engine of its subscriber.
     fn spread(&mut self, rx: Rx) {
         let range = usize::from(rx.off)..usize::from(rx.off) + usize::from(rx.len);
-        let who = access_address(&self.driver.frames.bytes(rx.frame)[range], rx.port.side());
-        let index = choose(who, self.subscriber_v6_prefix, self.lanes.len());
+        let frame = &self.driver.frames.bytes(rx.frame)[range];
+        let index = match outer_vlan(frame) {
+            vlan if vlan > 0 && self.subscriber_by_vlan => choose(Some(u128::from(vlan).into()), 128, self.lanes.len()),
+            _ => choose(access_address(frame, rx.port.side()), self.subscriber_v6_prefix, self.lanes.len()),
+        };
         let lane = &mut self.lanes[index];
         // Room for the completions that it is owed comes first.
         if lane.to.room() <= lane.owed.len() {

@@ -77,6 +77,13 @@ if TYPE_CHECKING:
     type=click.IntRange(32, 128),
     help="IPv6 addresses that share so many bits are one subscriber (default: 64).",
 )
+@click.option(
+    "--subscribers-by",
+    type=click.Choice(["address", "outer-vlan"]),
+    default="address",
+    show_default=True,
+    help="What the packets of one subscriber share; without a VLAN tag always the address.",
+)
 @click.option("--name", help="What to call this wire (default: ACCESS-CORE).")
 @click.option("--limit", type=DURATION, default="60s", show_default=True, help="How long leaving may take.")
 @click.option(

@@ -74,6 +74,8 @@ class WirePlane:
         length = setup.config.value(("subscribers", "identification", "ipv6-prefix-length"))
         if length != IPV6_PREFIX_LENGTH:
             given += ["--ipv6-prefix-length", str(length)]
+        if setup.config.value(("subscribers", "identification", "by")) == "outer-vlan":
+            given += ["--subscribers-by", "outer-vlan"]
         if frames := value("frames"):
             given += ["--frames", str(frames)]
         flags = {"--mend": value("mend-offloads"), "--fill-checksums": value("fill-checksums")}

@@ -126,6 +126,15 @@ def test_wires_are_started_as_configured_and_only_once(machine):
     )
 
 
+def test_how_subscribers_are_told_apart_is_part_of_what_a_wire_is_started_with(machine):
+    machine.apply(setup(NORTH))
+    told = "set subscribers identification by outer-vlan ipv6-prefix-length 56\n"
+    assert machine.differences(setup(NORTH + told)) == ["wire north does not run as configured."]
+    machine.apply(setup(NORTH + told))
+    assert "--ipv6-prefix-length 56 --subscribers-by outer-vlan" in machine.log()[-1]
+    assert machine.differences(setup(NORTH + told)) == []
+
+
 def test_only_the_wire_that_changed_is_started_anew(machine):
     machine.apply(setup(BOTH))
     before = pids()

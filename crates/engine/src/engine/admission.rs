@@ -44,7 +44,7 @@ impl Engine {
         self.sh.stats.not_optimized_bytes += u64::from(s.len);
         if s.len > 0 {
             // It fills the same radio queues as what is optimized.
-            let who = parsed::subscriber(&parsed.key, self.sh.cfg.subscriber_v6_prefix);
+            let who = parsed::subscriber(&parsed.key, &self.sh.cfg);
             let bytes = u64::from(s.frame_len);
             let (down, up) = if s.port.side() == Side::Core { (bytes, 0) } else { (0, bytes) };
             self.sh.subs.on_foreign(now, &who, down, up);
@@ -64,7 +64,7 @@ impl Engine {
         let most = policy.mss[s.side as usize].filter(|most| s.options.mss.is_some_and(|mss| mss > *most))?;
         // TCP-AO signs the options (RFC 5925 section 5.1), TCP-MD5 does not, but who signs wants to be left alone.
         let signed = s.options.kinds.0 & (Kinds::MD5.0 | Kinds::AO.0) != 0;
-        let who = parsed::subscriber(&parsed.key, self.sh.cfg.subscriber_v6_prefix);
+        let who = parsed::subscriber(&parsed.key, &self.sh.cfg);
         if policy.service != Service::Wire || signed || self.is_bypassed(&parsed.key, &who) {
             return None;
         }
@@ -144,7 +144,7 @@ impl Engine {
         if self.sh.cfg.observe {
             return Err(RefuseReason::Observing);
         }
-        let who = parsed::subscriber(key, self.sh.cfg.subscriber_v6_prefix);
+        let who = parsed::subscriber(key, &self.sh.cfg);
         if self.is_bypassed(key, &who) {
             return Err(RefuseReason::Bypassed);
         }

@@ -49,7 +49,7 @@ impl Engine {
         let side = parsed.rx.port.side();
         let key = parsed::key(side, src, dst, src_port, dst_port, layers.scope(bytes, self.scope_seed));
         let question = Question::of(&key, outer_vlan(bytes));
-        let who = parsed::subscriber(&key, self.sh.cfg.subscriber_v6_prefix);
+        let who = parsed::subscriber(&key, &self.sh.cfg);
         let len = parsed.rx.len;
         let table = self.sh.policies.table();
         let policy = if side == Side::Core { table.resolve(&question) } else { None };

@@ -69,7 +69,7 @@ impl Engine {
         match work {
             Work::Drain { target, deadline } => {
                 let matches = match target {
-                    Target::Subscriber(who) => parsed::subscriber(&rec.key, self.sh.cfg.subscriber_v6_prefix) == *who,
+                    Target::Subscriber(who) => parsed::subscriber(&rec.key, &self.sh.cfg) == *who,
                     Target::Flow(key) => rec.key == *key,
                     Target::Wire => true,
                 };

@@ -1,9 +1,10 @@
 //! A received frame, parsed once: what the later stages need of it.
 
 use smartwire_packet::tcp::{Flags, Options, Tcp};
-use smartwire_packet::{parse, proto, Ecn, Layers};
+use smartwire_packet::{parse, proto, Ecn, Layers, SCOPE_HASHED};
 
 use crate::api::{Csum, FlowKey, FrameId, Port, Rx, Side, SubscriberKey};
+use crate::config::Config;
 use crate::table::Hasher;
 
 /// What kind of frame it is to the engine.
@@ -176,13 +177,48 @@ pub(crate) fn key(
 }
 
 /// Whose radio queue a flow shares.
-pub(crate) fn subscriber(key: &FlowKey, v6_prefix: u8) -> SubscriberKey {
+pub(crate) fn subscriber(key: &FlowKey, cfg: &Config) -> SubscriberKey {
+    // One or two VLAN ids are written out in a scope, the outer one in front.
+    let written_out = key.scope != 0 && key.scope & SCOPE_HASHED == 0;
+    if cfg.subscriber_by_vlan && written_out {
+        let outer = if key.scope > 0xffff { key.scope >> 16 } else { key.scope };
+        return SubscriberKey { addr: std::net::Ipv6Addr::UNSPECIFIED, scope: outer };
+    }
     let addr = match key.access_addr.to_ipv4_mapped() {
         Some(_) => key.access_addr,
         None => {
-            let mask = u128::MAX << (128 - u32::from(v6_prefix).clamp(1, 128));
+            let mask = u128::MAX << (128 - u32::from(cfg.subscriber_v6_prefix).clamp(1, 128));
             std::net::Ipv6Addr::from_bits(key.access_addr.to_bits() & mask)
         }
     };
     SubscriberKey { addr, scope: key.scope }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_subscriber_is_an_address_or_a_prefix_or_what_is_in_one_outer_vlan() {
+        let key = |access_addr: &str, scope| FlowKey {
+            access_addr: access_addr.parse().expect("an address"),
+            access_port: 1,
+            scope,
+            ..NO_KEY
+        };
+        let of = |a: &FlowKey, b: &FlowKey, cfg: &Config| subscriber(a, cfg) == subscriber(b, cfg);
+        let address = Config::default();
+        let vlan = Config { subscriber_by_vlan: true, ..Config::default() };
+        let (four, six) = ("::ffff:10.0.0.1", "2001:db8::1");
+        assert!(of(&key(six, 0), &key("2001:db8::2", 0), &address));
+        assert!(!of(&key(six, 0), &key("2001:db8:0:1::1", 0), &address));
+        assert!(of(&key(six, 0), &key("2001:db8:0:1::1", 0), &Config { subscriber_v6_prefix: 56, ..address.clone() }));
+        assert!(!of(&key(four, 0x1007), &key(six, 0x1007), &address));
+        // VLAN 7, and VLAN 9 within it; within a tunnel as ever.
+        assert!(of(&key(four, 0x1007), &key(six, 0x1007), &vlan));
+        assert!(of(&key(four, 0x1007), &key(six, 0x1007_1009), &vlan));
+        assert!(!of(&key(four, 0x1007), &key(four, 0x1008), &vlan));
+        assert!(!of(&key(four, 0), &key(six, 0), &vlan));
+        assert!(!of(&key(four, SCOPE_HASHED | 1), &key(six, SCOPE_HASHED | 1), &vlan));
+    }
 }

@@ -236,6 +236,7 @@ settings!(
     max_segments,
     stream_bytes,
     subscriber_v6_prefix,
+    subscriber_by_vlan,
     observe,
     queue_target_ns,
     burst_bytes_per_ms,
