@@ -68,6 +68,10 @@ impl Engine {
         if policy.service != Service::Wire || signed || self.is_bypassed(&parsed.key, &who) {
             return None;
         }
+        let damaged = |bytes: &[u8]| s.csum == Csum::Unverified && !csum::verify(bytes, &s.layers);
+        if damaged(parsed::slice(io.bytes(s.frame), s.off, s.frame_len)) {
+            return None;
+        }
         let range = usize::from(s.off)..usize::from(s.off) + usize::from(s.frame_len);
         let mut tcp = TcpMut::new(io.bytes_mut(s.frame)?.get_mut(range)?, &s.layers)?;
         if !tcp.set_mss(most) {
