@@ -24,7 +24,7 @@ def test_orders_are_all_scenarios_and_replayed_from_the_seed():
 
 
 @pytest.mark.root
-@pytest.mark.parametrize("name", ["conntrack", "plain", "wire"])
+@pytest.mark.parametrize("name", ["plain", "wire", pytest.param("conntrack", marks=pytest.mark.slow)])
 def test_a_run_counts_every_transaction(tmp_path, name):
     if name == "conntrack" and not shutil.which("nft"):
         pytest.skip("nftables is not installed")
