@@ -105,6 +105,16 @@ impl Flow<'_> {
         Taken::DONE
     }
 
+    /// An acknowledgement older than any window: whoever sends it guesses, and its data is not the endpoint's (RFC 5961
+    /// section 5.2).
+    fn too_old<I: Io>(&mut self, cx: &mut Cx<'_, I>, s: &Segment) -> Taken {
+        if s.len > 0 {
+            return self.refuse(cx, s.side as usize);
+        }
+        cx.sh.stats.unacceptable += 1;
+        Taken::DONE
+    }
+
     /// The side that answered the handshake is ESTABLISHED once it sends anything but a SYN-ACK.
     fn confirm(&mut self, x: usize) {
         if x != self.rec.client() as usize {
@@ -128,15 +138,13 @@ impl Flow<'_> {
     fn acknowledged<I: Io>(&mut self, cx: &mut Cx<'_, I>, s: &Segment, seg: &SegIn) -> Option<Taken> {
         let (x, o) = (s.side as usize, s.side.other() as usize);
         let tx = &self.act.tx[o];
-        let ack = unwrap(self.rec.isn[o], s.ack, tx.una())?;
+        let Some(ack) = unwrap(self.rec.isn[o], s.ack, tx.una()) else { return Some(self.too_old(cx, s)) };
         if ack > tx.nxt() {
             return self.unseen_ack(cx, s, ack);
         }
         let window = u64::from(s.window) << self.rec.shift[x];
         if tx.una() - ack.min(tx.una()) > (1 << 30).min(tx.una()) {
-            // RFC 5961 section 5: older than any window.
-            cx.sh.stats.unacceptable += 1;
-            return None;
+            return Some(self.too_old(cx, s));
         }
         let from = &mut self.act.wl[o];
         let right = if from.seq < seg.seq || (from.seq == seg.seq && from.ack <= ack) {
