@@ -76,7 +76,8 @@ impl Stream {
         }
         let start = self.offset(t.seg.seq, self.high).wrapping_add(u64::from(t.seg.has(SYN)));
         // What lies far off is no part of the stream, and nothing is to be learned from it.
-        if self.isn.is_some() && start > self.high + (1 << 30) {
+        let far = if self.told_right > 0 { self.told_right + (1 << 20) } else { self.high + (1 << 27) };
+        if self.isn.is_some() && start > far {
             return 0;
         }
         if let Some((value, _)) = t.seg.opts.ts {
