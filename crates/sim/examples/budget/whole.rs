@@ -18,14 +18,12 @@ struct Run {
 const INTERNET_MS: f64 = 30.0;
 
 fn world(down: &LinkSpec, up: &LinkSpec, inet_ms: f64, cc: Option<CcKind>, engine: bool, flows: usize) -> World {
-    // A proxy has to connect to the server and to ask it before it has anything to send.
-    let away = (2.0 * (INTERNET_MS - inet_ms) * 1e6) as u64;
     let bulk = |i: usize| {
         let cc = cc.unwrap_or(CcKind::Cubic);
         let f = FlowSpec::new(false, 5000 + i as u16);
         FlowSpec {
             phone_app: vec![Step::Send(200), Step::Expect(1 << 40)],
-            server_app: vec![Step::Expect(200), Step::Wait(away), Step::Send(1 << 40)],
+            server_app: vec![Step::Expect(200), Step::Send(1 << 40)],
             ..f
         }
         .both(|t| (t.cc, t.rcv_buf) = (cc, 16 << 20))
