@@ -3,8 +3,8 @@
 //! When the acknowledgements cease, either the way to the phone has stopped or the way back has, and nobody can tell
 //! which. If it is the way back, the link goes on delivering, and all that it could have carried is lost once it has run
 //! empty; if it is the way there, whatever is sent makes the queue longer by that much. So what is sent on is the rate
-//! that the link had, times the odds that it is the way back: one in four at first, then what the phone's clock has told
-//! of the silences that are over (Laplace's rule of succession, over time instead of cases). After less than a second it
+//! that the link had, times the odds that it is the way back: one in six at first, then what the phone's clock has told
+//! of the silences that are over (Laplace's rule of succession, over time instead of cases). After half a second it
 //! ceases: then only probes leave.
 
 use super::control::bytes_in;
@@ -16,8 +16,8 @@ const MS: u64 = 1_000_000;
 const BEGINS_NS: u64 = 150 * MS;
 const EMPTY_NS: u64 = 60 * MS;
 /// What could have been carried is sent for so much of it, ns.
-const LASTS_NS: u64 = 750 * MS;
-/// What is thought of silences before any was seen weighs like so much of them, a quarter of it of the way back; and so
+const LASTS_NS: u64 = 400 * MS;
+/// What is thought of silences before any was seen weighs like so much of them, a sixth of it of the way back; and so
 /// much is remembered, ns.
 const PRIOR_NS: u64 = 1_000 * MS;
 const MEMORY_NS: u64 = 8_000 * MS;
@@ -64,7 +64,7 @@ impl Silence {
         if silent < BEGINS_NS {
             return 0;
         }
-        let odds = (self.back + PRIOR_NS / 4) * 256 / (self.whole + PRIOR_NS);
+        let odds = (self.back + PRIOR_NS / 6) * 256 / (self.whole + PRIOR_NS);
         bytes_in(rate, (silent - EMPTY_NS).min(LASTS_NS)) * odds / 256
     }
 
@@ -93,25 +93,25 @@ mod tests {
     }
 
     #[test]
-    fn a_quarter_of_what_the_link_carried_is_sent_into_a_first_silence_for_less_than_a_second() {
+    fn a_sixth_of_what_the_link_carried_is_sent_into_a_first_silence_for_half_a_second() {
         let silence = Silence::new(Now(0));
         assert_eq!(silence.credit(Now(BEGINS_NS - 1), RATE), 0);
-        assert_eq!(silence.credit(Now(560 * MS), RATE), 125_000);
-        assert_eq!(silence.credit(Now(60_000 * MS), RATE), 187_500);
-        assert!(silence.look(Now(800 * MS)).is_some());
-        assert_eq!(silence.look(Now(811 * MS)), None);
+        assert_eq!(silence.credit(Now(260 * MS), RATE), 32_812);
+        assert_eq!(silence.credit(Now(60_000 * MS), RATE), 65_625);
+        assert!(silence.look(Now(450 * MS)).is_some());
+        assert_eq!(silence.look(Now(461 * MS)), None);
     }
 
     #[test]
     fn what_earlier_silences_were_decides() {
-        assert!(after(20, 1_000) > 650_000, "{}", after(20, 1_000));
-        assert!(after(20, 0) < 50_000, "{}", after(20, 0));
+        assert!(after(20, 1_000) > 340_000, "{}", after(20, 1_000));
+        assert!(after(20, 0) < 25_000, "{}", after(20, 0));
         let mut changed = Silence::new(Now(0));
         for second in 1..=40 {
             let up_ns = if second <= 20 { 1_000 * MS } else { 0 };
             changed.heard(Now(second * 1_000 * MS), Some(Split { up_ns, down_ns: 0 }));
         }
-        assert!(changed.credit(Now(50_000 * MS), RATE) < 150_000);
+        assert!(changed.credit(Now(50_000 * MS), RATE) < 80_000);
     }
 
     #[test]
