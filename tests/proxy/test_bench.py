@@ -24,7 +24,7 @@ def test_orders_are_all_scenarios_and_replayed_from_the_seed():
 
 
 @pytest.mark.root
-@pytest.mark.parametrize("name", ["plain", "wire", pytest.param("conntrack", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("name", ["plain", "wire", pytest.param("conntrack", marks=pytest.mark.long)])
 def test_a_run_counts_every_transaction(tmp_path, name):
     if name == "conntrack" and not shutil.which("nft"):
         pytest.skip("nftables is not installed")
@@ -52,7 +52,7 @@ def test_a_mix_of_objects_arrives_whole(tmp_path):
 
 
 @pytest.mark.root
-@pytest.mark.slow
+@pytest.mark.long
 def test_frames_that_are_not_proxied_cost_something_whatever_the_rules(tmp_path):
     found = frame_cost(2, seed=1, directory=tmp_path)
     assert [(f["bytes"], f["prefixes"]) for f in found][:3] == [(78, 1), (78, 1000), (78, 1 << 17)]

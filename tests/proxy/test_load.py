@@ -1,4 +1,4 @@
-"""Many connections, floods, deaths under load. All of it is slow: ``pytest tests/proxy/test_load.py -m slow -s``."""
+"""Many connections, floods, deaths under load. All of it is slow: ``pytest tests/proxy/test_load.py -m long -s``."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from smartwire.wire import control
 from .conftest import PORT, Ends, content, read_all, wait_for
 from .test_tags import frame
 
-pytestmark = [pytest.mark.root, pytest.mark.slow]
+pytestmark = [pytest.mark.root, pytest.mark.long]
 
 SIZE = 1000
 

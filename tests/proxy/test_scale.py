@@ -1,6 +1,6 @@
 """Two boxes side by side between routers that hash on the subscriber's address alone; see docs/proxy.md.
 
-Slow: ``pytest tests/proxy/test_scale.py -m slow``.
+Slow: ``pytest tests/proxy/test_scale.py -m long``.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from smartwire.lab.net import remove_namespace, run
 
 from .conftest import PORT, Ends, content, read_all, wait_for
 
-pytestmark = [pytest.mark.root, pytest.mark.slow]
+pytestmark = [pytest.mark.root, pytest.mark.long]
 
 SUBSCRIBERS = [f"10.1.0.{n}" for n in range(10, 34)]
 

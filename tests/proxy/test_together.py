@@ -97,7 +97,7 @@ def datagram(lab) -> None:
         assert server.recv(10) == b"hello"
 
 
-SLOW = pytest.mark.slow
+SLOW = pytest.mark.long
 
 
 @pytest.mark.parametrize(
