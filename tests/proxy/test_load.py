@@ -229,7 +229,7 @@ def test_rules_are_changed_a_thousand_times_under_load_without_a_loss(lab, tmp_p
 @pytest.mark.parametrize("splice", ["--splice", "--no-splice"])
 @pytest.mark.parametrize(("access", "core"), [(1380, 1460), (1460, 1380)])
 def test_most_segments_are_full_on_either_leg(lab, access, core, splice):
-    """The goal is 1%; docs/proxy.md says how far it was missed, and why."""
+    """At most 1% is wanted; docs/proxy.md says how far it is missed, and why. Beyond 5% something new is wrong."""
     for host, ifname in (("client", "eth0"), ("server", "eth0"), ("router1", "out"), ("router2", "out")):
         lab.run(host, "ethtool", "-K", ifname, "tso", "off", "gso", "off", "gro", "off")
     lab.run("client", "ip", "route", "replace", "default", "via", "10.1.0.1", "advmss", str(access))
@@ -247,6 +247,7 @@ def test_most_segments_are_full_on_either_leg(lab, access, core, splice):
     time.sleep(1)
     for tap in taps:
         tap.close()
+    worst = 0.0
     for host, mss in (("router1", access), ("router2", core)):
         full = mss - 12  # timestamps
         segments = sum(-(-size // full) for size in sizes[host])
@@ -254,6 +255,9 @@ def test_most_segments_are_full_on_either_leg(lab, access, core, splice):
         print(f"{host}: {segments} segments, {partial} below the MSS of {mss}: {partial / segments:.2%}")
         assert segments >= 10_000_000 // full * 0.9
         assert partial <= 0.05 * segments
+        worst = max(worst, partial / segments)
+    if worst > 0.01:
+        pytest.xfail(f"{worst:.2%} of the segments are below the MSS; 1% is wanted")
 
 
 def read_at(ends: Ends, size: int, bits_per_second: float) -> int:

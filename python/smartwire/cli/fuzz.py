@@ -11,6 +11,7 @@ import click
 
 from smartwire.cli.page import command, json_option
 from smartwire.errors import Error, NotThere, UsageError
+from smartwire.files import read_text
 
 LINES = 12
 """Lines of a failure that are shown; all of them are in its file."""
@@ -132,13 +133,7 @@ def again(path: Path, as_json: bool) -> int:
     from smartwire import _native
     from smartwire.cli.output import emit
 
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise NotThere(f"There is no file {path}.") from None
-    except (OSError, UnicodeDecodeError) as e:
-        raise Error(f"{path} cannot be read: {getattr(e, 'strerror', None) or 'it is no text'}.") from None
-    what = _native.fuzz_again(text)
+    what = _native.fuzz_again(read_text(path))
     if as_json:
         emit({"file": str(path), "ok": what is None, "what": what})
     else:

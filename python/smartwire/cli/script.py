@@ -12,6 +12,7 @@ import click
 
 from smartwire.cli.page import argument, command, json_option
 from smartwire.errors import Error, NotThere
+from smartwire.files import read_text
 
 SUFFIX = ".pkt"
 
@@ -74,12 +75,7 @@ def report(path: Path, variant: str | None = None, verbose: bool = False) -> dic
     """
     from smartwire import _native
 
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise NotThere(f"There is no file {path}.") from None
-    except (OSError, UnicodeDecodeError) as e:
-        raise Error(f"{path} cannot be read: {getattr(e, 'strerror', None) or 'it is no text'}.") from None
+    text = read_text(path)
     if variant and variant not in _native.script_variants():
         raise Error(f"There is no variant {variant}; they are {', '.join(_native.script_variants())}.")
     return json.loads(_native.run_script(str(path), text, variant, verbose))

@@ -32,7 +32,7 @@ words.py            quoting and splitting of what is typed
 tree.py             a configuration as a value, and its edits; merge.py two sides' changes put together
 parse.py, load.py   set lines and curly braces, read, and loaded: merge, override, replace, set
 text.py, compare.py the same, printed, and ``show | compare``; document.py JSON and XML
-checks.py           all that is wrong with a configuration, at once; what has no effect yet
+checks.py           all that is wrong with a configuration, at once
 prefixlists.py      prefix lists in files; policy.py which policy counts for a connection
 disk.py, store.py   revisions, the rescue configuration and contents of prefix lists on disk, crash proof; audit.py
 engine.py           check, prepare, apply, record; confirmed commits; session.py one login, its editing mode and verbs

@@ -1,7 +1,6 @@
 """What must hold in a configuration as a whole; everything that does not, at once, in an operator's words.
 
-The YANG modules say most of it (types, mandatory, references, ``must``). What they cannot say is in ``RULES``; what can
-be configured but has no effect yet is in ``WITHOUT_EFFECT``, the one place to change when the data plane learns it.
+The YANG modules say most of it (types, mandatory, references, ``must``). What they cannot say is in ``RULES``.
 """
 
 from __future__ import annotations
@@ -15,13 +14,9 @@ from smartwire.config.tree import Config, Values, leaves
 
 BUILT_IN_CLASSES = ("super-user", "operator", "read-only")
 
-WITHOUT_EFFECT: dict[str, str] = {}
-"""What is accepted without effect, and the sentence that a check says about it, by the path's names, without keys; at
-present nothing is."""
-
 
 def problems(config: Config) -> list[Problem]:
-    """All that is wrong with a configuration, and all in it that has no effect. Deactivated parts do not count."""
+    """All that is wrong with a configuration, errors first. Deactivated parts do not count."""
     config = config.active()
     found = list(_types(config))
     found += _structure(config, config.schema.root, (), config.values)
@@ -30,7 +25,6 @@ def problems(config: Config) -> list[Problem]:
         found += _musts(config)
     for rule in RULES:
         found += rule(config)
-    found += _without_effect(config)
     return sorted(found, key=lambda p: p.severity != "error")
 
 
@@ -226,15 +220,3 @@ RULES: tuple[Callable[[Config], Iterator[Problem]], ...] = (
     tunnels_tell_no_subscribers_apart,
     syslog_names_a_certificate_only_for_tls,
 )
-
-
-def _without_effect(config: Config) -> Iterator[Problem]:
-    """A warning for each thing of ``WITHOUT_EFFECT`` that is set, once however often."""
-    said: set[str] = set()
-    for path, node, _ in leaves(config.schema, config.values):
-        names = node.path
-        for depth in range(1, len(names) + 1):
-            key = " ".join(names[:depth])
-            if key in WITHOUT_EFFECT and key not in said:
-                said.add(key)
-                yield Problem(names[:depth] if depth < len(names) else path, WITHOUT_EFFECT[key], "warning")

@@ -6,7 +6,6 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from smartwire.config.checks import WITHOUT_EFFECT
 from smartwire.config.commands import loaded
 from smartwire.config.schema import Node, load, to_text
 
@@ -18,8 +17,6 @@ def markdown() -> str:
     lines = []
     for top in load().root.children.values():
         lines += ["", f"### {top.name}", "", top.description, ""]
-        if sentence := WITHOUT_EFFECT.get(top.name):
-            lines += [f"**No effect yet:** {sentence}", ""]
         lines += ["| what to set | what it is | values | default |", "|---|---|---|---|"]
         lines += rows(top)
     lines += ["", "## Operational commands", "", "| command | what it does | who |", "|---|---|---|"]
@@ -38,9 +35,7 @@ def rows(node: Node) -> Iterator[str]:
                 yield f"| `{_cell(_path(child))}` | {_cell(child.description)}{order} | | |"
             yield from rows(child)
             continue
-        notes = [WITHOUT_EFFECT[key]] if (key := " ".join(child.path)) in WITHOUT_EFFECT else []
-        text = child.description + "".join(f" **No effect yet:** {n}" for n in notes)
-        text += " Shown as stars." if child.secret else ""
+        text = child.description + (" Shown as stars." if child.secret else "")
         values = "; ".join(f"`{word}`: {meaning}" for word, meaning in child.enums.items()) or child.typed
         values += " (several)" if child.kind == "leaf-list" else ""
         default = "mandatory" if child.mandatory else "" if child.default is None else f"`{to_text(child.default)}`"

@@ -361,7 +361,7 @@ class Session:
     # ---- committing ------------------------------------------------------------------------------------------------
 
     def check(self) -> list[Problem]:
-        """``commit check``: all that is wrong with the candidate, or has no effect; it confirms a confirmed commit."""
+        """``commit check``: all that is wrong with the candidate; it confirms a confirmed commit."""
         self.touch()
         self._need_configure()
         problems = self.engine.check(self._merged()[0])[1]

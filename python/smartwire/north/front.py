@@ -18,7 +18,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from smartwire import privileges
+from smartwire import privileges, processes
 from smartwire.errors import Error
 from smartwire.north import prometheus
 
@@ -85,12 +85,7 @@ class Front:
 
     def close(self) -> None:
         """Ends it."""
-        self.process.terminate()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self.process.wait(5)
-        if self.process.poll() is None:
-            self.process.kill()
-            self.process.wait()
+        processes.end(self.process)
         if self.process.stdout:
             self.process.stdout.close()
         self.thread.join(10)

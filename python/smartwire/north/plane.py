@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from smartwire import processes
 from smartwire.alarms.watch import Sink
 from smartwire.config.plane import Setup
 from smartwire.config.schema import Problem
@@ -212,9 +213,7 @@ class NorthPlane:
     def run_snmpd(self, conf: str | None, namespace: str | None = None) -> None:
         """Runs our own snmpd with this configuration, or none."""
         if self.snmpd:
-            self.snmpd.terminate()
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self.snmpd.wait(10)
+            processes.end(self.snmpd)
             self.snmpd = None
         if conf is None:
             return

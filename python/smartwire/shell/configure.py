@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from smartwire.errors import Error, NotThere, UsageError
+from smartwire.errors import Error, UsageError
+from smartwire.files import read_text
 from smartwire.shell.grammar import Choice, Keywords, State
 from smartwire.shell.pipes import Answer
 from smartwire.shell.places import Done, Free, Otherwise, Where, phrase
@@ -188,22 +189,12 @@ def load(shell: Shell) -> State:
             return Answer("load complete")
 
         def file(path: str) -> Answer:
-            return act(read(Path(path).expanduser()))
+            return act(read_text(Path(path).expanduser()))
 
         known = lambda: [Choice("terminal", "Type or paste it, ended by ^D on a line of its own")]  # noqa: E731
         return Free(FILE, lambda f: Done(terminal if f == "terminal" else lambda: file(f)), known)
 
     return Keywords({name: (text, lambda name=name: way(name)) for name, text in WAYS.items()})
-
-
-def read(path: Path) -> str:
-    """The text of an operator's file."""
-    try:
-        return path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise NotThere(f"There is no file {path}.") from None
-    except (OSError, UnicodeDecodeError) as e:
-        raise Error(f"{path} cannot be read: {getattr(e, 'strerror', None) or 'it is no UTF-8 text'}.") from None
 
 
 def rollback(shell: Shell) -> State:

@@ -11,6 +11,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from smartwire import processes
 from smartwire.config.plane import Setup
 from smartwire.config.schema import Problem
 from smartwire.errors import Error
@@ -149,12 +150,7 @@ class WebPlane:
     def close(self) -> None:
         """Ends the process."""
         if self.process:
-            self.process.terminate()
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self.process.wait(5)
-            if self.process.poll() is None:
-                self.process.kill()
-                self.process.wait()
+            processes.end(self.process)
         self.process = self.now = None
 
 

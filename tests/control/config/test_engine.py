@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 
 import pytest
-from smartwire.config import checks
 from smartwire.config.engine import NOT_CONFIRMED, CommitFailed
 from smartwire.errors import Error, NotThere
 
@@ -45,14 +44,7 @@ def test_a_condition_of_the_schema_is_said_in_its_own_words(box):
     assert "burst needs a rate-limit: set one, or delete burst." in [p.sentence for p in session.check()]
 
 
-def test_what_has_no_effect_yet_is_said_once_and_does_not_stop_a_commit(box, monkeypatch):
-    monkeypatch.setitem(checks.WITHOUT_EFFECT, "policies mss-clamp", "segment sizes are not clamped yet.")
-    done = box.commit(NORTH, "set policies a mss-clamp 1400", "set policies b mss-clamp 1300")
-    sentences = [p.sentence for p in done.warnings if "not clamped yet" in p.sentence]
-    assert len(sentences) == 1
-
-
-def test_tunnels_as_what_tells_subscribers_apart_are_warned_about(box):
+def test_a_warning_is_said_and_does_not_stop_a_commit(box):
     done = box.commit(NORTH, "set subscribers identification by tunnel")
     assert "subscribers in tunnels are told apart by their address within the tunnel yet." in [
         p.sentence for p in done.warnings

@@ -109,13 +109,6 @@ def test_the_model_uses_only_what_the_schema_understands():
     assert all(n.key for n in SCHEMA.walk() if n.kind == "list")
 
 
-def test_what_has_no_effect_names_what_there_is():
-    from smartwire.config.checks import WITHOUT_EFFECT
-
-    paths = {" ".join(n.path) for n in SCHEMA.walk()}
-    assert set(WITHOUT_EFFECT) <= paths
-
-
 def test_every_action_of_the_model_is_a_command():
     from smartwire.config.commands import loaded
 
