@@ -123,9 +123,10 @@ def run(
     Several pairs of interfaces form one wire where a connection may use one pair in one direction and another in the
     other, as with equal-cost routes; each pair has its own `unwire`.
     """
-    from smartwire.wire import ownership, ports, registry, service
+    from smartwire.files import read_text
+    from smartwire.wire import ownership, ports, registry
 
-    document = service.read_policies(policies) if policies else ""
+    document = read_text(policies) if policies else ""
     pairs = ports.pairs(access, core, *more)
     for pair in pairs:
         ports.check_pair(*pair)

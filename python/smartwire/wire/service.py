@@ -10,7 +10,8 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
-from smartwire.errors import NotThere, UsageError
+from smartwire.errors import NotThere
+from smartwire.files import read_text
 from smartwire.wire.control import Handler
 from smartwire.wire.stats import EventRing, StatsPage
 from smartwire.wire.target import within
@@ -98,7 +99,7 @@ class Service:
     def set_policies(self, request: dict[str, Any]) -> Iterator[dict[str, Any]]:
         """Puts the policies of a file in force, all at once."""
         yield from ()
-        document = read_policies(Path(request["file"]))
+        document = read_text(Path(request["file"]))
         self.wire.set_policies(document or "{}")
         self.note({"policies": digest(document)})
         return {"digest": digest(document)}
@@ -192,15 +193,6 @@ class Service:
 def digest(document: str) -> str:
     """What a document of policies is known by; empty for none."""
     return hashlib.sha256(document.encode()).hexdigest()[:16] if document else ""
-
-
-def read_policies(path: Path) -> str:
-    """A document of policies."""
-    try:
-        return path.read_text()
-    except (OSError, UnicodeDecodeError) as e:
-        why = e.strerror if isinstance(e, OSError) else "it is no text"
-        raise UsageError(f"The policies in {path} cannot be read ({why}).") from None
 
 
 def vars_of(event: Any) -> dict[str, Any]:
