@@ -169,6 +169,8 @@ def flow(access: str, port: int, core: str = "192.0.2.1") -> dict:
 @pytest.fixture
 def native(monkeypatch):
     """A fake of the Rust core in its place; its attributes can be changed."""
+    from smartwire.wire.reasons import tables
+
     module = ModuleType("smartwire._native")
     module.Wire = FakeWire
     module.reasons = lambda: (
@@ -179,7 +181,9 @@ def native(monkeypatch):
     module.unwire = lambda access, core: True
     monkeypatch.setitem(__import__("sys").modules, "smartwire._native", module)
     monkeypatch.setattr(__import__("smartwire"), "_native", module, raising=False)
-    return module
+    tables.cache_clear()
+    yield module
+    tables.cache_clear()
 
 
 @pytest.fixture

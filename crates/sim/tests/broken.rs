@@ -61,7 +61,7 @@ fn missed(mistakes: impl Iterator<Item = &'static (Broken, &'static str, u64)>) 
     mistakes.filter(|(which, _, by)| !found(*which, *by)).map(|m| m.0).collect()
 }
 
-/// Those that take more seeds than this have a test of their own.
+/// Those that take more seeds than this have a test of their own, which runs beside.
 const RARE: u64 = 20;
 
 #[test]
@@ -70,9 +70,7 @@ fn every_mistake_is_noticed_by_the_random_worlds() {
     assert!(missed.is_empty(), "the worlds of the first seeds do not notice {missed:?}");
 }
 
-/// `cargo test --release -p smartwire-sim --test broken -- --ignored`
 #[test]
-#[ignore = "a minute: hundreds of worlds for each of seven mistakes"]
 fn rare_mistakes_are_noticed_by_the_random_worlds_too() {
     let missed = missed(MISTAKES.iter().filter(|m| m.2 > RARE));
     assert!(missed.is_empty(), "the worlds of the first seeds do not notice {missed:?}");

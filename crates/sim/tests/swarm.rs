@@ -12,7 +12,7 @@ fn number(name: &str) -> Option<u64> {
 #[test]
 fn whatever_fails_every_byte_arrives_and_every_connection_ends() {
     let plan = Plan {
-        from: number("FROM").unwrap_or(101),
+        from: number("FROM").unwrap_or(1),
         seeds: number("SEEDS").unwrap_or(60),
         jobs: number("JOBS").unwrap_or(2) as usize,
         limit: None,
@@ -38,7 +38,7 @@ fn whatever_fails_every_byte_arrives_and_every_connection_ends() {
 /// What the engine is held to is held to by TCP itself: over a plain wire the same worlds end well too.
 #[test]
 fn the_same_worlds_end_well_over_a_plain_wire() {
-    let from = number("FROM").unwrap_or(101);
+    let from = number("FROM").unwrap_or(1);
     for seed in from..from + number("COPPER").unwrap_or(60) {
         let spec = smartwire_sim::world::WorldSpec { wire: WireSpec::Copper, ..faults::world(seed) };
         fuzz::verdict(&spec).unwrap_or_else(|what| panic!("seed {seed}: {what}"));

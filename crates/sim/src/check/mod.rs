@@ -407,8 +407,8 @@ fn judge(flow: &mut Flow, now: u64, side: Side, mark: u64, t: &Tcp<'_>) -> Resul
         return Err("a congestion mark passed, though the engine acknowledged what bore it".into());
     }
     if optimized && !as_it_came() {
-        from.check_place(to, t)?;
-        flow.bursts[side.other() as usize].leaves(now, t.payload.len() as u64)?;
+        let end = from.check_place(to, t)?;
+        flow.bursts[side.other() as usize].leaves(now, t.payload.len() as u64, end)?;
     }
     if flow.mode == Mode::Over {
         return Ok(());

@@ -202,8 +202,9 @@ impl Stream {
         (self.beyond, self.asking, self.unsaid) = (None, None, false);
     }
 
-    /// What leaves in its name while the engine stands in for it, towards the endpoint of `to`.
-    pub(super) fn check_place(&self, to: &Stream, t: &Tcp<'_>) -> Result<(), String> {
+    /// What leaves in its name while the engine stands in for it, towards the endpoint of `to`: where it
+    /// ends, if it may.
+    pub(super) fn check_place(&self, to: &Stream, t: &Tcp<'_>) -> Result<u64, String> {
         let start = self.offset(t.seg.seq, self.left);
         let end = start + t.payload.len() as u64;
         // A keepalive's byte is none of the stream's.
@@ -216,7 +217,7 @@ impl Stream {
         if end == start && !t.seg.has(FIN) && start > self.left.max(1) {
             return Err(format!("an ACK stands at {start}, before which only {} has left", self.left));
         }
-        Ok(())
+        Ok(end)
     }
 
     /// A segment left in its name; an ACK alone moves nothing.
