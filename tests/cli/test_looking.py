@@ -162,7 +162,7 @@ def test_numbers_are_shown_with_three_figures():
 
 
 def test_policies_are_asked_for_and_changed_while_the_wire_runs(wire, tmp_path):
-    from smartwire.errors import UsageError
+    from smartwire.errors import NotThere
     from smartwire.wire import control
     from smartwire.wire.service import digest
 
@@ -175,5 +175,5 @@ def test_policies_are_asked_for_and_changed_while_the_wire_runs(wire, tmp_path):
     said = control.ask(running.socket, "policies")
     assert said == {"digest": known, "policies": [{"name": "gold", "connections": 7}]}
     assert registry.find("w").info["policies"] == known
-    with pytest.raises(UsageError, match="cannot be read"):
+    with pytest.raises(NotThere, match="There is no file"):
         control.ask(running.socket, "set-policies", file=str(tmp_path / "none.json"))
