@@ -2,15 +2,16 @@
 
 ``python -m smartwire.lab.load serve ADDRESS PORT`` serves until it is killed;
 ``python -m smartwire.lab.load drive ADDRESS PORT SIZES SECONDS CONNECTIONS`` keeps a number of connections busy for a
-while, each for one object, and prints one JSON line::
+while, each for one object, or with ``1000/s`` begins so many a second, and prints one JSON line::
 
-    {"transactions", "failed", "seconds", "bytes", "ttfb_ms": [each], "cpu_s"}
+    {"transactions", "failed", "failed_began": [when, CLOCK_MONOTONIC], "seconds", "bytes", "ttfb_ms": [each], "cpu_s"}
 
 SIZES is a number of bytes, or a mix: ``1000*70,100000*30`` is 70% and 30% of the objects, in an order of chance that is
 always the same.
 
 A transaction is one TCP connection: SYN, request, an answer of exactly the right length, FIN. Time to first byte counts
 from before connect(). Where all connections are always busy this is a closed loop: it finds the most that there is.
+With a rate it is an open one: new connections do not wait for earlier ones.
 """
 
 from __future__ import annotations
@@ -133,29 +134,34 @@ class Driver:
 
     target: tuple[str, int]
     mix: list[tuple[int, float]]
-    failed: int = 0
+    failed_began: list[float] = field(default_factory=list)
     bytes: int = 0
     chance: random.Random = field(default_factory=lambda: random.Random(1))
     times: list[float] = field(default_factory=list)
     live: dict[int, Transaction] = field(default_factory=dict)
     poll: select.epoll = field(default_factory=select.epoll)
 
-    def drive(self, seconds: float, connections: int) -> dict[str, object]:
-        """Keeps connections busy; what is not over in the end is waited for."""
+    def drive(self, seconds: float, connections: int = 0, rate: float = 0.0) -> dict[str, object]:
+        """Keeps connections busy, or begins them at a rate; what is not over in the end is waited for."""
         began = time.monotonic()
         stop = began + seconds
         for _ in range(connections):
             self.begin()
-        while self.live and time.monotonic() < stop + 20:
-            for fd, events in self.poll.poll(1):
+        begun, total = 0, round(rate * seconds)
+        while (self.live or begun < total) and time.monotonic() < stop + 20:
+            while begun < total and began + begun / rate <= time.monotonic():
+                self.begin()
+                begun += 1
+            for fd, events in self.poll.poll(1 / rate if begun < total else 1):
                 transaction = self.live.get(fd)
-                if transaction and self.advance(transaction, events) and time.monotonic() < stop:
+                if transaction and self.advance(transaction, events) and not rate and time.monotonic() < stop:
                     self.begin()
         usage = resource.getrusage(resource.RUSAGE_SELF)
-        self.failed += len(self.live)
+        self.failed_began += [t.began for t in self.live.values()]
         return {
             "transactions": len(self.times),
-            "failed": self.failed,
+            "failed": len(self.failed_began),
+            "failed_began": self.failed_began,
             "seconds": time.monotonic() - began,
             "bytes": self.bytes,
             "ttfb_ms": [round(t * 1e3, 3) for t in self.times],
@@ -197,7 +203,7 @@ class Driver:
             self.times.append(t.first - t.began)
             self.bytes += t.size
         else:
-            self.failed += 1
+            self.failed_began.append(t.began)
         return True
 
 
@@ -210,7 +216,8 @@ def main() -> None:
         service.run()
     else:
         driver = Driver((address, int(port)), sizes(more[0]))
-        print(json.dumps(driver.drive(float(more[1]), int(more[2]))), flush=True)
+        how = {"rate": float(more[2][:-2])} if more[2].endswith("/s") else {"connections": int(more[2])}
+        print(json.dumps(driver.drive(float(more[1]), **how)), flush=True)
 
 
 if __name__ == "__main__":

@@ -24,6 +24,11 @@ OLDEST = (2, 6)
 PORT = 1
 """Where HAProxy listens; the sk_lookup program gives it all other ports."""
 OTHER_FILES = 500
+PIPE_BYTES = 1 << 20
+"""What HAProxy passes on at a time ends in a segment below the MSS, unless more is waiting before it. So it has to be
+much: at most what Linux allows (fs.pipe-max-size). An empty pipe holds no memory but its list of pages."""
+SPLICE = "    option splice-request\n    option splice-response"
+"""From the first byte: splice-auto copies 16 kB at a time until it has seen a few full buffers in a row."""
 SYS_PIDFD_GETFD = 438
 PR_SET_PDEATHSIG = 1
 PROBE_S = 0.3
@@ -40,7 +45,6 @@ class Haproxy:
         threads: of HAProxy, each on a CPU of its own.
         cpus: which, a thread on each; None: from 0 on, if there are several threads.
         connect_s, idle_s: how long a server may take to answer, and a connection may say nothing.
-        keepalive_s: after how long a silent end is asked whether it is there.
     """
 
     directory: Path
@@ -50,7 +54,6 @@ class Haproxy:
     cpus: tuple[int, ...] | None = None
     connect_s: int = 10
     idle_s: int = 7440
-    keepalive_s: int = 300
 
     @property
     def socket(self) -> Path:
@@ -89,19 +92,20 @@ class Haproxy:
     def text(self) -> str:
         """The configuration file."""
         mode = "http" if self.http else "tcp"
-        # retries 0: another attempt would make a refused client wait for seconds.
+        # retries 0: another attempt would make a refused client wait for seconds. No "log global" for the proxies:
+        # HAProxy would compose a line for each connection, and then not write it.
         return f"""# made by smartwire proxy; changes are lost
 global
     maxconn {self.connections}
     nbthread {self.threads}
 {self.cpu_map}
 {f"    maxpipes {self.pipes}" if self.splice else "    nosplice"}
+{f"    tune.pipesize {PIPE_BYTES}" if self.splice else ""}
     stats socket {self.socket} mode 600 level admin expose-fd listeners
     stats timeout 1h
     log stdout format raw daemon notice
 defaults
     mode {mode}
-    log global
     maxconn {self.connections}
     backlog 65535
     retries 0
@@ -110,14 +114,8 @@ defaults
     timeout server {self.idle_s}s
 {"    timeout http-request 60s" if self.http else ""}
     option clitcpka
-    clitcpka-idle {self.keepalive_s}s
-    clitcpka-intvl 30s
-    clitcpka-cnt 8
     option srvtcpka
-    srvtcpka-idle {self.keepalive_s}s
-    srvtcpka-intvl 30s
-    srvtcpka-cnt 8
-{"    option splice-auto" if self.splice else ""}
+{SPLICE if self.splice else ""}
 {"    http-reuse never" if self.http else ""}
 frontend four
 {self.binds("0.0.0.0", "transparent")}
