@@ -133,7 +133,7 @@ def test_an_operators_first_hour(lab):
     assert "Multipath TCP was requested." in seen["refused"]
 
     # Set a policy, commit confirmed, let it expire.
-    test = f"test policy {who['source']} {who['target']} 8080"
+    test = f"test policy client {who['source']} server {who['target']} port 8080"
     with session.middle.session() as operator:
         operator.configure("private")
         operator.load("set", "set policies hands-off match core-port 8080\nset policies hands-off engine none")

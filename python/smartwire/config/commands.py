@@ -1,6 +1,7 @@
 """Operational commands: registered functions whose signature is their grammar, their completion and their help.
 
-Parameters without a default are words in a row, those with one are given by name; a flag is its name alone::
+Positional parameters are words in a row, the others are given by name (those without a default have to be); a flag is
+its name alone::
 
     @command("request wire drain", permission="operate")
     def drain(session, wire: WireName, *, limit: Seconds = 60) -> Answer:
@@ -96,12 +97,20 @@ class Parameter:
     type: Any
     help: str
     required: bool
-    default: Any
+    named: bool
 
     @property
     def kind(self) -> Kind:
         """What its type means."""
         return KINDS[self.type]
+
+    @property
+    def usage(self) -> str:
+        """How it is typed."""
+        if not self.named:
+            return self.kind.placeholder
+        shown = self.name if self.type is bool else f"{self.name} {self.kind.placeholder}"
+        return shown if self.required else f"[{shown}]"
 
 
 class Command:
@@ -121,8 +130,9 @@ class Command:
         hints = typing.get_type_hints(function, include_extras=True)
         self.parameters = [
             Parameter(
-                p.name.replace("_", "-"), hints[p.name], described.get(p.name, ""), p.default is p.empty, p.default
-            )
+                p.name.replace("_", "-"), hints[p.name], described.get(p.name, ""), p.default is p.empty,
+                p.kind is p.KEYWORD_ONLY,
+            )  # fmt: skip
             for p in list(inspect.signature(function).parameters.values())[1:]
         ]
 
@@ -134,11 +144,11 @@ class Command:
         """
         given: dict[str, Any] = {}
         rest = list(tokens)
-        for parameter in (p for p in self.parameters if p.required):
+        for parameter in (p for p in self.parameters if not p.named):
             if not rest:
                 raise UsageError(f"{parameter.name} is missing: {self.usage}")
             given[parameter.name] = parameter.kind.parse(rest.pop(0))
-        named = {p.name: p for p in self.parameters if not p.required}
+        named = {p.name: p for p in self.parameters if p.named}
         while rest:
             word = rest.pop(0)
             found = [n for n in named if n.startswith(word)]
@@ -151,35 +161,35 @@ class Command:
                 raise UsageError(f"{parameter.name} needs a value: {self.usage}")
             else:
                 given[parameter.name] = parameter.kind.parse(rest.pop(0))
+        if missing := [name for name, parameter in named.items() if parameter.required]:
+            raise UsageError(f"{missing[0]} is missing: {self.usage}")
         return {name.replace("-", "_"): value for name, value in given.items()}
 
     @property
     def usage(self) -> str:
         """The grammar, on one line."""
-        parts = list(self.name)
-        for p in self.parameters:
-            if p.required:
-                parts.append(p.kind.placeholder)
-            else:
-                parts.append(f"[{p.name}]" if p.type is bool else f"[{p.name} {p.kind.placeholder}]")
-        return " ".join(parts)
+        return " ".join([*self.name, *(p.usage for p in self.parameters)])
 
     def options(self, session: Any, before: list[str]) -> list[Option]:
         """What may follow the words after the name."""
-        required = [p for p in self.parameters if p.required]
-        if len(before) < len(required):
-            return self._values(session, required[len(before)])
-        named = {p.name: p for p in self.parameters if not p.required}
-        rest = before[len(required) :]
+        in_a_row = [p for p in self.parameters if not p.named]
+        if len(before) < len(in_a_row):
+            return self._values(session, in_a_row[len(before)])
+        named = {p.name: p for p in self.parameters if p.named}
+        rest = before[len(in_a_row) :]
         while rest:
-            parameter = named.pop(rest.pop(0), None)
-            if parameter is None:
+            word = rest.pop(0)
+            found = [n for n in named if n.startswith(word)]
+            if len(found) != 1:
                 return []
+            parameter = named.pop(found[0])
             if parameter.type is not bool:
                 if not rest:
                     return self._values(session, parameter)
                 rest.pop(0)
-        return [Option("", "Execute this command", "enter"), *(Option(p.name, p.help, "leaf") for p in named.values())]
+        whole = not any(p.required for p in named.values())
+        enter = [Option("", "Execute this command", "enter")] if whole else []
+        return [*enter, *(Option(p.name, p.help, "leaf") for p in named.values())]
 
     def _values(self, session: Any, parameter: Parameter) -> list[Option]:
         kind = parameter.kind

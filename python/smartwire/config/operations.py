@@ -192,10 +192,10 @@ def show_audit(session: Any, *, last: Number = 50) -> Answer:
 @command("test policy")
 def which_policy(
     session: Any,
+    *,
     client: Address,
     server: Address,
     port: Port,
-    *,
     wire: WireName = "",
     vlan: Number = 0,
 ) -> Answer:

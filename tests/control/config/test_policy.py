@@ -51,7 +51,7 @@ def test_the_first_policy_that_matches_counts(plane, client, server, port, facts
 
 
 def test_the_reason_is_told_for_every_policy_that_was_looked_at(box, plane):
-    told = box.root(None).run("test policy 10.0.0.1 192.0.2.9 443 vlan 7")["text"]
+    told = box.root(None).run("test policy client 10.0.0.1 server 192.0.2.9 port 443 vlan 7")["text"]
     assert "web: port 443 is none of its ports." in told
     assert "gold: the subscriber's class is vlan7." in told
     assert "policy: tagged" in told

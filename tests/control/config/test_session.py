@@ -275,12 +275,14 @@ def test_completion_offers_what_can_be_set_and_what_is_there(staffed):
 def test_commands_may_be_shortened_and_say_what_they_expect(staffed):
     session = staffed.root()
     assert "alice" not in session.run("sh sys u")["text"]
-    assert session.run("test policy 10.0.0.1 192.0.2.1 443")["data"]["engine"] == "wire"
+    assert session.run("test policy client 10.0.0.1 server 192.0.2.1 port 443")["data"]["engine"] == "wire"
     for line, sentence in [
         ("show sys", "after show sys comes one of: audit, commit, rollback, software, users."),
         ("shw", "There is no command shw: shw is none of clear, request, show, test."),
         ("show system rollback x", "'x' is not in 0..1000000."),
-        ("test policy 10.0.0.1", "server is missing: test policy <address> <address> <port>"),
+        ("test policy client 10.0.0.1", "server is missing: test policy client <address> server <address> port <port>"),
+        ("test policy 10.0.0.1", "'10.0.0.1' is not expected here: test policy client <address>"),
+        ("test policy client", "client needs a value"),
         ("request wire drain north limits 3", "'limits' is not expected here"),
     ]:
         with pytest.raises(UsageError) as e:
