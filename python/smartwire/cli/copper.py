@@ -34,12 +34,12 @@ def copper(access: str | None, core: str | None) -> int:
     if access and core:
         ports.check_pair(access, core)
     status = 0
-    for a, c in [(access, core)] if access and core else copper.remembered():
+    for pair in [copper.Pair(access, core)] if access and core else copper.remembered():
         try:
-            done = copper.join(a, c)
+            done = copper.join(pair)
         except Error as e:
-            click.echo(f"smartwire: {a} and {c}: {e}", err=True)
+            click.echo(f"smartwire: {pair}: {e}", err=True)
             status = e.exit_code
             continue
-        click.echo(f"{a} and {c} are joined by copper wire." if done else f"{a} and {c} are a running wire already.")
+        click.echo(f"{pair} are joined by copper wire." if done else f"{pair} are a running wire already.")
     return status

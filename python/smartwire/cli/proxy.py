@@ -110,6 +110,7 @@ def up(
         "vlans": vlans,
         "http": mode == "http",
         "rules": str(Path(rules).resolve()) if rules else None,
+        "owner": owner,
     }
     started = start(settings)
     if as_json:

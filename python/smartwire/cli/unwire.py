@@ -15,7 +15,8 @@ from smartwire.cli.page import INTERFACE, argument, command
 )
 @argument("access", type=INTERFACE, help="The interface towards the subscribers.")
 @argument("core", type=INTERFACE, required=False, help="The interface towards the internet; none for a trunk.")
-def unwire(access: str, core: str | None) -> None:
+@click.option("--owner", hidden=True, help="The mark of smartwired, which gives back ports that are no pair any more.")
+def unwire(access: str, core: str | None, owner: str | None) -> None:
     """Take everything of Smartwire off two interfaces.
 
     Removes the copper wire and all other programs, and gives the interfaces back the settings that they had before
@@ -26,11 +27,12 @@ def unwire(access: str, core: str | None) -> None:
     from smartwire.wire import ownership, ports, registry
 
     if core is None:
-        unwire_trunk(access)
+        unwire_trunk(access, owner)
         return
     ports.check_pair(access, core)
     ports.check_machine()
-    ownership.refuse(access, core, "unwire")
+    if owner is None:
+        ownership.refuse(access, core, "unwire")
     already(access, core)
     already_proxied(access, core)
     found = _native.unwire(access, core)
@@ -38,7 +40,7 @@ def unwire(access: str, core: str | None) -> None:
     click.echo(f"{access} and {core} are two interfaces again." if found else f"{access} and {core} were not a wire.")
 
 
-def unwire_trunk(trunk: str) -> None:
+def unwire_trunk(trunk: str, owner: str | None) -> None:
     """The same of a port that a proxy had as its trunk."""
     import socket
 
@@ -49,7 +51,8 @@ def unwire_trunk(trunk: str) -> None:
 
     ports.check_port(trunk)
     ports.check_machine()
-    ownership.refuse(trunk, trunk, "unwire")
+    if owner is None:
+        ownership.refuse(trunk, trunk, "unwire")
     already_proxied(trunk, trunk)
     found = _native.proxy_take_off(socket.if_nametoindex(trunk))
     if found:

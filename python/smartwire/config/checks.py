@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from smartwire.config import document, words
+from smartwire.config import document, wiring, words
 from smartwire.config.schema import Node, Path, Problem
 from smartwire.config.tree import Config, Values, leaves
 
@@ -19,10 +19,12 @@ def problems(config: Config) -> list[Problem]:
     """All that is wrong with a configuration, errors first. Deactivated parts do not count."""
     config = config.active()
     found = list(_types(config))
+    typed = not found
     found += _structure(config, config.schema.root, (), config.values)
     found += _references(config)
-    if not found:  # XPath on what is broken already would only say the same again
-        found += _musts(config)
+    if typed:  # XPath on what is broken already would only say the same again
+        broken = {p.path for p in found}
+        found += [p for p in _musts(config) if not any(path[: len(p.path)] == p.path for path in broken)]
     for rule in RULES:
         found += rule(config)
     return sorted(found, key=lambda p: p.severity != "error")
@@ -106,16 +108,13 @@ def _instances(node: Node, root: Any) -> Iterator[tuple[Path, Any]]:
 def ports_are_used_once(config: Config) -> Iterator[Problem]:
     """A port belongs to one pair of one wire, and the management is not on it."""
     used: dict[str, Path] = {}
-    for wire, entry in config.get(("wires",), {}).items():
-        for access, pair in entry.get("pair", {}).items():
-            path = ("wires", wire, "pair", access)
-            for port in (access, pair.get("core")):
-                if port in used:
-                    yield Problem(path, f"{port} is a port of {words.join(used[port])} already: a port has one place.")
-                elif port == "lo":
-                    yield Problem(path, "lo cannot be part of a wire: name an Ethernet interface.")
-                elif port:
-                    used[port] = path
+    for _, (port, path) in wiring.places(config):
+        if port in used:
+            yield Problem(path, f"{port} is a port of {words.join(used[port])} already: a port has one place.")
+        elif port == "lo":
+            yield Problem(path, "lo cannot be part of a wire: name an Ethernet interface.")
+        else:
+            used[port] = path
     management = config.value(("system", "management", "interface"))
     if management in used and config.get(("system", "management", "namespace")) is None:
         yield Problem(
@@ -124,11 +123,13 @@ def ports_are_used_once(config: Config) -> Iterator[Problem]:
         )
 
 
-def a_wire_has_one_pair(config: Config) -> Iterator[Problem]:
-    """The worker joins one pair of ports yet."""
-    for wire, entry in config.get(("wires",), {}).items():
-        if len(entry.get("pair", {})) > 1:
-            yield Problem(("wires", wire), "a wire joins one pair of ports yet: make a wire for each pair.")
+def a_proxy_serves_one_pair(config: Config) -> Iterator[Problem]:
+    """A proxy has two ports, or one with two VLANs."""
+    for wire, entry in wiring.wires(config).items():
+        if len(entry.get("trunk", {})) > 1:
+            yield Problem(("wires", wire), "a wire has one trunk: make a wire for each.")
+        elif len(entry.get("pair", {})) > 1 and wiring.has_proxy(config, wire, entry):
+            yield Problem(("wires", wire), "a proxy serves one pair of ports: make a wire of the other pairs.")
 
 
 def users_have_classes(config: Config) -> Iterator[Problem]:
@@ -175,31 +176,37 @@ def policies_can_match(config: Config) -> Iterator[Problem]:
             every = name
 
 
+OF_THE_WIRE_ENGINE = (
+    "rate-limit", "burst", "budget-target", "pacing", "mss-clamp", "mss-clamp-down", "mss-clamp-up", "window-mode",
+)  # fmt: skip
+"""What a policy says to the wire engine alone."""
+
+
 def policies_have_an_engine(config: Config) -> Iterator[Problem]:
-    """A policy's engine is there where the policy counts."""
-    policies, wires = config.get(("policies",), {}), config.get(("wires",), {})
-    proxied = [name for name, entry in wires.items() if entry.get("mode") == "proxy"]
+    """A policy's engine is there where the policy counts, and does what the policy says."""
+    policies, proxied = config.get(("policies",), {}), wiring.by_proxy(config)
     for name, policy in policies.items():
-        on = [w for w in policy.get("match", {}).get("wire", proxied) if w in proxied]
-        if policy.get("engine") == "proxy" and not on:
-            yield Problem(("policies", name, "engine"), "no wire that it matches has mode proxy.", "warning")
-        if on and policy.get("match", {}).get("subscriber-class"):
-            text = f"wire {on[0]} has mode proxy, which knows no classes yet: match by access-prefix-list instead."
-            yield Problem(("policies", name, "match", "subscriber-class"), text)
-    for wire in proxied:
-        if not any(
-            p.get("engine") == "proxy" and wire in p.get("match", {}).get("wire", (wire,)) for p in policies.values()
-        ):
-            yield Problem(
-                ("wires", wire, "mode"), "no policy has engine proxy for it: all connections pass.", "warning"
-            )
-
-
-def tunnels_tell_no_subscribers_apart(config: Config) -> Iterator[Problem]:
-    """A TEID differs by direction, and the engine does not pair them yet."""
-    if config.value(("subscribers", "identification", "by")) == "tunnel":
-        text = "subscribers in tunnels are told apart by their address within the tunnel yet."
-        yield Problem(("subscribers", "identification", "by"), text, "warning")
+        if policy.get("engine") != "proxy":
+            continue
+        if not any(wiring.concerns(policy, wire) for wire in proxied):
+            text = "no wire that it matches has mode optimize or proxy: its connections pass untouched."
+            yield Problem(("policies", name, "engine"), text, "warning")
+        for leaf in OF_THE_WIRE_ENGINE:
+            if leaf in policy:
+                text = "the proxy engine knows no such thing (see `set proxy`): it has no effect."
+                yield Problem(("policies", name, leaf), text, "warning")
+    for wire, entry in proxied.items():
+        before = wiring.up_to_the_last_proxied(config, wire)
+        if entry.get("mode") == "proxy" and not before:
+            text = "no policy has engine proxy for it: all connections pass."
+            yield Problem(("wires", wire, "mode"), text, "warning")
+        for name, policy in before.items():
+            if policy.get("match", {}).get("subscriber-class"):
+                text = (
+                    f"the proxy of wire {wire} knows no classes, and this policy comes before its last one: match by "
+                    "access-prefix-list instead, or put it behind."
+                )
+                yield Problem(("policies", name, "match", "subscriber-class"), text)
 
 
 def syslog_names_a_certificate_only_for_tls(config: Config) -> Iterator[Problem]:
@@ -211,12 +218,11 @@ def syslog_names_a_certificate_only_for_tls(config: Config) -> Iterator[Problem]
 
 RULES: tuple[Callable[[Config], Iterator[Problem]], ...] = (
     ports_are_used_once,
-    a_wire_has_one_pair,
+    a_proxy_serves_one_pair,
     users_have_classes,
     class_paths_exist,
     lists_have_prefixes,
     policies_can_match,
     policies_have_an_engine,
-    tunnels_tell_no_subscribers_apart,
     syslog_names_a_certificate_only_for_tls,
 )

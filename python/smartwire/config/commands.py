@@ -130,9 +130,12 @@ class Command:
         hints = typing.get_type_hints(function, include_extras=True)
         self.parameters = [
             Parameter(
-                p.name.replace("_", "-"), hints[p.name], described.get(p.name, ""), p.default is p.empty,
+                p.name.replace("_", "-"),
+                hints[p.name],
+                described.get(p.name, ""),
+                p.default is p.empty,
                 p.kind is p.KEYWORD_ONLY,
-            )  # fmt: skip
+            )
             for p in list(inspect.signature(function).parameters.values())[1:]
         ]
 
@@ -198,7 +201,10 @@ class Command:
 
 
 COMMANDS: dict[tuple[str, ...], Command] = {}
-MODULES = [f"smartwire.config.{name}" for name in ("operations", "reports", "backup", "overview", "looks", "software")]
+MODULES = [
+    f"smartwire.config.{name}"
+    for name in ("operations", "reports", "backup", "overview", "looks", "software", "proxied")
+]
 """Modules that register commands; others append their own before the first command is run."""
 
 
@@ -293,6 +299,7 @@ GROUPS = {
     ("show",): "Show the state of the box",
     ("show", "system"): "Show commits, users, the audit log",
     ("request",): "Do something to the box",
+    ("request", "proxy"): "A new container, or a new HAProxy, for a wire's proxy",
     ("request", "alarm"): "Take note of an alarm",
     ("request", "support"): "Write an archive for support",
     ("request", "wire"): "Drain, bypass, resume or capture a wire",

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from smartwire.config import wiring
 from smartwire.config.plane import Setup
 from smartwire.config.policy import Flow, Verdict, decide
 from smartwire.config.schema import Problem
@@ -35,13 +36,11 @@ class FakePlane:
 
     def check(self, setup: Setup) -> list[Problem]:
         """Ports that are not there."""
-        found = []
-        for wire, entry in setup.config.get(("wires",), {}).items():
-            for access, pair in entry.get("pair", {}).items():
-                for port in (access, pair.get("core")):
-                    if self.ports is not None and port not in self.ports:
-                        found.append(Problem(("wires", wire, "pair", access), f"there is no interface {port} here."))
-        return found
+        return [
+            Problem(place.path, f"there is no interface {place.port} here.")
+            for _, place in wiring.places(setup.config)
+            if self.ports is not None and place.port not in self.ports
+        ]
 
     def apply(self, setup: Setup) -> list[str]:
         """Becomes equal to the setup, wire by wire, unless `fail` raises in between."""

@@ -11,6 +11,7 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+from smartwire.config import wiring
 from smartwire.config.plane import Setup
 from smartwire.config.schema import Problem
 from smartwire.errors import Error
@@ -65,8 +66,10 @@ class LinkLossPlane:
         for entry in setup.config.get(("wires",), {}).values():
             if not entry.get("link-loss-forwarding"):
                 continue
-            for access, pair in entry.get("pair", {}).items():
-                for port, other in ((access, pair["core"]), (pair["core"], access)):
+            for access, core, vlans in wiring.pairs(entry):
+                if vlans:
+                    continue  # both sides lose the same link
+                for port, other in ((access, core), (core, access)):
                     if is_up(port) and not has_link(port) and is_up(other) and has_link(other):
                         yield other, False, f"{other} is taken down, since {port} has lost its link."
                     elif is_up(port) and has_link(port) and is_up(other) is False:

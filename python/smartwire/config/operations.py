@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from smartwire.cli.output import table_lines
+from smartwire.config import wiring
 from smartwire.config.commands import (
     Address,
     Answer,
@@ -20,10 +21,10 @@ from smartwire.config.commands import (
     WireName,
     command,
 )  # fmt: skip
-from smartwire.config.policy import Flow, decide
-from smartwire.errors import Error
+from smartwire.config.policy import Flow, decide, served
+from smartwire.errors import Error, NotThere
 from smartwire.proxy import registry as proxies
-from smartwire.wire import control, registry
+from smartwire.wire import control, copper, registry
 
 HIDDEN = "(hidden)"
 PATIENCE_S = 2.0
@@ -52,20 +53,22 @@ def show_wires(session: Any, *, wire: WireName = "") -> Answer:
 
     wire: only this one.
     """
-    configured = session.engine.setup.config.get(("wires",), {})
-    there = {r.name: r for r in (*proxies.running(), *registry.running())}
+    config = session.engine.setup.config
+    configured = wiring.wires(config)
+    engines = {r.name: r for r in registry.running()}
+    beside = {r.name: r for r in proxies.running()}
     wrong = [d for plane in session.engine.planes for d in plane.differences(session.engine.setup)]
     rows = []
-    for name in dict.fromkeys((*configured, *there)):
+    for name in dict.fromkeys((*configured, *engines, *beside)):
         if wire and name != wire:
             continue
-        found = there.get(name)
-        named = [(a, p.get("core")) for a, p in configured.get(name, {}).get("pair", {}).items()]
-        pairs = registry.pairs(found.info) if found else named
-        state = "running" if found else "stopped"
+        found = engines.get(name) or beside.get(name)
+        joined = wiring.pairs(configured[name]) if name in configured else found.pairs if found else []
         mode = configured[name].get("mode", "optimize") if name in configured else "by hand"
-        io = found.info.get("io", "HAProxy") if found else ""
-        rows += [(name, access, core, mode, state, io) for access, core in pairs or [(None, None)]]
+        state = "running" if found else "stopped"
+        by = [engines[name].info.get("io", "")] if name in engines else []
+        io = " + ".join([*by, *(["HAProxy"] if name in beside else [])])
+        rows += [(name, *wiring.named(pair), mode, state, io) for pair in joined or [copper.Pair("", "")]]
     text = table(("Wire", "Access", "Core", "Mode", "State", "I/O"), rows) if rows else "No wires.\n"
     text += "".join(f"note: {sentence}\n" for sentence in wrong)
     keys = ("wire", "access", "core", "mode", "state", "io")
@@ -204,13 +207,24 @@ def which_policy(
     client: the subscriber's address.
     server: the server's address.
     port: the server's port.
-    wire: the wire that it is on.
+    wire: the wire that it is on; each in turn when not given.
     vlan: its outer VLAN.
     """
-    flow = Flow(ipaddress.ip_address(client), ipaddress.ip_address(server), port, wire or None, vlan)
-    verdict = decide(session.engine.setup, flow)
-    text = "".join(f"{sentence}\n" for sentence in verdict.why)
-    return Answer(f"{text}engine: {verdict.engine}, policy: {verdict.policy or 'none'}\n", verdict._asdict())
+    setup = session.engine.setup
+    configured = wiring.wires(setup.config)
+    if wire and wire not in configured:
+        raise NotThere(f"There is no wire {wire}; configured: {', '.join(configured) or 'none'}.")
+    ends = ipaddress.ip_address(client), ipaddress.ip_address(server), port
+    text, data = "", []
+    for name in [wire] if wire else configured or [None]:
+        verdict = decide(setup, Flow(*ends, name, vlan))
+        engine, sentence = served(setup.config, verdict, name)
+        if len(configured) > 1:
+            text += f"wire {name}:\n"
+        text += "".join(f"{why}\n" for why in (*verdict.why, *([sentence] if sentence else [])))
+        text += f"engine: {engine}, policy: {verdict.policy or 'none'}\n"
+        data.append({"wire": name, "policy": verdict.policy, "engine": engine, "why": [*verdict.why, sentence]})
+    return Answer(text, data[0] if len(data) == 1 else data)
 
 
 @command("request wire drain", permission="operate")

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from smartwire.config.plane import Setup
 from smartwire.config.prefixlists import prefixes
-from smartwire.config.tree import Values
+from smartwire.config.tree import Config, Values
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -47,6 +47,21 @@ def decide(setup: Setup, flow: Flow) -> Verdict:
     return Verdict(
         None, "wire", [*why, "no policy matches: the wire engine serves it, as where there are no policies."]
     )
+
+
+MODES = {
+    "observe": "wire {} only observes: nothing is touched.",
+    "bypass": "wire {} is bypassed: nothing is touched.",
+    "proxy": "wire {} has the proxy engine alone: what policies do not send there passes untouched.",
+}
+
+
+def served(config: Config, verdict: Verdict, wire: str | None) -> tuple[str, str]:
+    """(the engine that serves a connection on a wire, why it is not the policy's; empty if it is)."""
+    mode = config.value(("wires", wire, "mode")) if wire else "optimize"
+    if verdict.engine == "none" or mode == "optimize" or (mode == "proxy" and verdict.engine == "proxy"):
+        return verdict.engine, ""
+    return "none", MODES[mode].format(wire)
 
 
 def subscriber_class(setup: Setup, flow: Flow) -> str | None:

@@ -19,6 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from smartwire.config import wiring
 from smartwire.config.plane import Setup
 from smartwire.config.proxypart import Proxies
 from smartwire.config.rulings import Rulings
@@ -68,8 +69,9 @@ class WirePlane:
         def value(leaf: str) -> Any:
             return setup.config.value(("wires", name, leaf))
 
-        access, pair = next(iter(setup.config.get(("wires", name, "pair")).items()))
-        given = [access, pair["core"], "--name", name, "--io", value("io"), "--workers", str(value("workers"))]
+        pairs = wiring.pairs(setup.config.get(("wires", name)))
+        given = [port for pair in pairs for port in (pair.access, pair.core)]
+        given += ["--name", name, "--io", value("io"), "--workers", str(value("workers"))]
         given += ["--max-flows", str(value("max-flows")), "--limit", f"{value('drain-limit')}s"]
         length = setup.config.value(("subscribers", "identification", "ipv6-prefix-length"))
         if length != IPV6_PREFIX_LENGTH:
@@ -90,25 +92,19 @@ class WirePlane:
         """Ports that are not there or that a wire has which was started by hand; wires whose end parts two ports."""
         found = []
         here = ports.interfaces()
-        wanted = setup.config.get(("wires",), {})
         taken = {p: r for r in registry.running() if not _ours(r) for p in r.ports()}
-        for name, entry in wanted.items():
-            for access, pair in entry.get("pair", {}).items():
-                path = ("wires", name, "pair", access)
-                for port in (access, pair.get("core")):
-                    if port not in here:
-                        others = ", ".join(i for i in here if i != "lo") or "none"
-                        found.append(Problem(path, f"there is no interface {port} here (there are: {others})."))
-                    elif port in taken:
-                        by = taken[port]
-                        text = (
-                            f"{port} is part of wire {by.name}, started by hand (pid {by.info.get('pid')}): stop that."
-                        )
-                        found.append(Problem(path, text))
+        for _, (port, path) in wiring.places(setup.config):
+            if port not in here:
+                others = ", ".join(i for i in here if i != "lo") or "none"
+                found.append(Problem(path, f"there is no interface {port} here (there are: {others})."))
+            elif port in taken:
+                by = taken[port]
+                text = f"{port} is part of wire {by.name}, started by hand (pid {by.info.get('pid')}): stop that."
+                found.append(Problem(path, text))
         found += self.proxies.check(setup)
-        for access, core in self.joined():
-            if (access, core) not in _pairs(setup):
-                text = f"{access} and {core} are parted, and no traffic passes between them."
+        for pair in self.joined():
+            if pair not in _pairs(setup):
+                text = f"{pair} are parted, and no traffic passes between them."
                 found.append(Problem(("wires",), text, "warning"))
         return found
 
@@ -117,7 +113,7 @@ class WirePlane:
     def differences(self, setup: Setup) -> list[str]:
         """What is not as the setup says."""
         there = {r.name: r for r in registry.running()}
-        wanted = _wired(setup)
+        wanted = wiring.by_wire_engine(setup.config)
         found = []
         for name in wanted:
             running = there.get(name)
@@ -147,14 +143,14 @@ class WirePlane:
         ownership.write(_owned(setup))
         before, after = self.joined(), _pairs(setup)
         done = self.remember(setup)
-        wanted = _wired(setup)
+        wanted = wiring.by_wire_engine(setup.config)
         for running in registry.running():
             known = running.name in wanted and running.info.get("owner") == self.mark(running.name, setup)
             if _ours(running) and not known:
                 done.append(self.stop(running))
         done += self.proxies.retire(setup)
         failed: list[str] = []
-        steps: list[Callable[[], list[str]]] = [partial(self.part, *pair) for pair in before if pair not in after]
+        steps: list[Callable[[], list[str]]] = [partial(self.part, pair) for pair in before if pair not in after]
         steps += [partial(self.bring_up, name, setup) for name in wanted]
         steps += [partial(self.proxies.bring_up, name, each) for name, each in self.proxies.wanted(setup).items()]
         for step in steps:
@@ -259,16 +255,21 @@ class WirePlane:
         """Forgets children that have ended."""
         self.children = {name: child for name, child in self.children.items() if child.poll() is None}
 
-    def part(self, access: str, core: str) -> list[str]:
-        """Gives two ports that are a pair no more back to the machine."""
-        if gone := {access, core} - set(ports.interfaces()):
-            return [f"{access} and {core} are no wire any more: there is no {' nor '.join(sorted(gone))} here."]
+    def part(self, pair: copper.Pair) -> list[str]:
+        """Gives ports that are no longer joined back to the machine."""
+        named = list(dict.fromkeys((pair.access, pair.core)))
+        if gone := set(named) - set(ports.interfaces()):
+            return [f"{pair} are no wire any more: there is no {' nor '.join(sorted(gone))} here."]
         done = subprocess.run(
-            [*self.launch, "unwire", access, core], capture_output=True, text=True, timeout=START_S, check=False
+            [*self.launch, "unwire", *named, "--owner", MARK.strip()],
+            capture_output=True,
+            text=True,
+            timeout=START_S,
+            check=False,
         )
         if done.returncode:
-            raise Error(f"{access} and {core} could not be parted: {done.stderr.strip().removeprefix('smartwire: ')}")
-        return [f"{access} and {core} are two interfaces again."]
+            raise Error(f"{pair} could not be parted: {done.stderr.strip().removeprefix('smartwire: ')}")
+        return [f"{pair} are not joined any more." if pair.vlans else f"{pair} are two interfaces again."]
 
     def order(self, running: registry.Running, bypass: bool, limit_s: float) -> list[str]:
         """Bypasses a wire, or ends the bypass that the configuration had ordered."""
@@ -289,24 +290,14 @@ def _ours(running: registry.Running) -> bool:
     return str(running.info.get("owner") or "").startswith(MARK)
 
 
-def _wired(setup: Setup) -> dict[str, Any]:
-    """The wires that the wire engine serves."""
-    return {n: e for n, e in setup.config.get(("wires",), {}).items() if e.get("mode") != "proxy"}
-
-
 def _pairs(setup: Setup) -> list[copper.Pair]:
-    """The configured pairs of ports."""
-    entries = setup.config.get(("wires",), {}).values()
-    return [(access, pair["core"]) for entry in entries for access, pair in entry.get("pair", {}).items()]
+    """All that is joined."""
+    return [pair for entry in wiring.wires(setup.config).values() for pair in wiring.pairs(entry)]
 
 
 def _owned(setup: Setup) -> dict[str, str]:
     """The wire of each configured port."""
-    found = {}
-    for name, entry in setup.config.get(("wires",), {}).items():
-        for access, pair in entry.get("pair", {}).items():
-            found |= {access: name, pair["core"]: name}
-    return found
+    return {place.port: wire for wire, place in wiring.places(setup.config)}
 
 
 def _last_sentence(log: Path) -> str:

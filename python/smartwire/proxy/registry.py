@@ -27,6 +27,8 @@ from smartwire.wire.registry import alive, choose, held, root
 
 PREFIX = "proxy@"
 LONGEST = 40
+NAME = rf"[A-Za-z0-9][A-Za-z0-9_.:-]{{0,{LONGEST - 1}}}"
+"""What a proxy may be called, a regular expression."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,7 @@ class Running:
 
 def directory_of(name: str) -> Path:
     """The run directory of a proxy."""
-    if not re.fullmatch(rf"[A-Za-z0-9][A-Za-z0-9_.:-]{{0,{LONGEST - 1}}}", name):
+    if not re.fullmatch(NAME, name):
         raise UsageError(f"{name!r} is no name for a proxy: use letters, digits and - _ . : (at most {LONGEST}).")
     return root() / f"{PREFIX}{name}"
 

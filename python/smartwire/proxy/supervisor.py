@@ -61,6 +61,8 @@ class Settings:
     any_port: str = "sk-lookup"
     vlans: tuple[int, int] | None = None
     """Of a trunk, which is then both ports: access, core."""
+    owner: str | None = None
+    """Who keeps it as it is, where that is not who started it by hand."""
 
 
 @dataclass

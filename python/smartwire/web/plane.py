@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from smartwire import processes
+from smartwire.config import wiring
 from smartwire.config.plane import Setup
 from smartwire.config.schema import Problem
 from smartwire.errors import Error
@@ -157,9 +158,7 @@ class WebPlane:
 def _of_ports(setup: Setup) -> set[str]:
     """Addresses of the ports of all wires."""
     found: set[str] = set()
-    for wire in setup.config.get(("wires",), {}).values():
-        for access, pair in wire.get("pair", {}).items():
-            for port in (access, pair.get("core")):
-                with contextlib.suppress(Error):
-                    found |= set(addresses(port)) if port else set()
+    for _, place in wiring.places(setup.config):
+        with contextlib.suppress(Error):
+            found |= set(addresses(place.port))
     return found

@@ -8,12 +8,26 @@ from __future__ import annotations
 
 import json
 import os
+import socket
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from smartwire.errors import Error, NotThere
 from smartwire.wire import registry
 
-Pair = tuple[str, str]
+
+class Pair(NamedTuple):
+    """Two ports that are joined; or one that is its own other end, with a VLAN for the access and one for the core."""
+
+    access: str
+    core: str
+    vlans: tuple[int, int] | None = None
+
+    def __str__(self) -> str:
+        if self.vlans:
+            return f"VLANs {self.vlans[0]} and {self.vlans[1]} of {self.access}"
+        return f"{self.access} and {self.core}"
 
 
 def file() -> Path:
@@ -21,10 +35,10 @@ def file() -> Path:
     return Path(os.environ.get("SMARTWIRE_STATE", "/var/lib/smartwire")) / "copper.json"
 
 
-def remember(pairs: list[Pair]) -> None:
+def remember(pairs: Sequence[Pair]) -> None:
     """Writes down which ports are to be joined at boot; raises OSError."""
     target = file()
-    content = json.dumps(pairs).encode()
+    content = json.dumps([(p.access, p.core, *(p.vlans or ())) for p in pairs]).encode()
     if target.exists() and target.read_bytes() == content:
         return
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -43,15 +57,15 @@ def remembered() -> list[Pair]:
         Error: the file cannot be read.
     """
     try:
-        pairs = json.loads(file().read_text())
-        return [(str(access), str(core)) for access, core in pairs]
+        found = json.loads(file().read_text())
+        return [Pair(str(a), str(c), (int(vlans[0]), int(vlans[1])) if vlans else None) for a, c, *vlans in found]
     except FileNotFoundError:
         return []
-    except (OSError, ValueError, TypeError) as e:
+    except (OSError, ValueError, TypeError, IndexError) as e:
         raise Error(f"{file()} cannot be read ({e}): name the two interfaces.") from None
 
 
-def join(access: str, core: str) -> bool:
+def join(pair: Pair) -> bool:
     """Joins two ports; False if a wire runs on them already, which has joined them.
 
     Raises:
@@ -60,9 +74,26 @@ def join(access: str, core: str) -> bool:
     from smartwire import _native
     from smartwire.wire import ports
 
+    access, core, vlans = pair
     if access not in ports.interfaces() or core not in ports.interfaces():
         raise NotThere(f"There is no interface {access if access not in ports.interfaces() else core} here.")
+    if vlans:
+        return join_trunk(access, vlans)
     if any({access, core} & r.ports() for r in registry.running()):
         return False
     _native.copper(access, core)
+    return True
+
+
+def join_trunk(port: str, vlans: tuple[int, int]) -> bool:
+    """The same of two VLANs of one port: the proxy's program is their copper wire, with or without a proxy."""
+    from smartwire import _native
+    from smartwire.proxy.container import run
+    from smartwire.proxy.datapath import Datapath, Ports, maps_of_no_wire
+
+    index = socket.if_nametoindex(port)
+    if _native.proxy_is_on(index):
+        return False
+    Datapath(Ports(index, index, vlans), exact=True, most_flows=1, wire=maps_of_no_wire()).attach()
+    run("ip", "link", "set", port, "promisc", "on")
     return True

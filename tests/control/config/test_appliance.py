@@ -144,6 +144,8 @@ def test_an_appliance_from_its_first_wire_to_its_last(appliance):
         wait(lambda: "automatic rollback complete" in appliance.log.read_text(), appliance.log)
         assert json.loads((appliance.directory / "state" / "copper.json").read_text()) == [["e1", "e2"]]
         session.rollback(0)
+        session.load("set", "delete wires north pair e1\nset wires north pair e1 core e3")
+        assert session.commit().done[1] == "e1 and e2 are two interfaces again."
         session.delete("wires")
         session.commit()
     assert not appliance.wire("north")
@@ -176,29 +178,48 @@ def test_a_lost_link_is_forwarded_and_the_relay_follows_the_wire(appliance, tmp_
     assert (tmp_path / "switched").read_text() == "north inline\nnorth bypass\n"
 
 
-def test_a_wire_becomes_a_proxy_and_a_wire_again(appliance):
+def test_a_proxy_beside_a_wire_then_alone_then_on_one_port(appliance):
     if shutil.which("haproxy", path=f"{os.environ['PATH']}:/usr/sbin") is None:
         pytest.skip("haproxy is not installed")
     appliance.start()
     with appliance.session() as session:
         session.configure("private")
-        session.load("set", "set wires north pair e1 core e2\nset wires north mode proxy\n"
-                            "set policies web match core-port 80\nset policies web engine proxy\n"
-                            "set proxy access-congestion-control cubic")  # fmt: skip
-        assert session.commit().done == ["the proxy of wire north was started."]
-        before = appliance.wire("proxy@north")["pid"]
-        assert "belongs to wire north" in appliance.smartwire("proxy", "up", "e1", "e2").stderr
-        session.set("policies web match core-port 8080")
-        assert session.commit().done == ["the proxy of wire north has new rules."]
-        assert appliance.wire("proxy@north")["pid"] == before
-        assert json.loads(appliance.smartwire("proxy", "status", "--json").stdout)
-        assert session.run("show wires")["data"]["wires"][0]["state"] == "running"
-        session.delete("wires north mode")
+        session.load("set", "set wires north pair e1 core e2\nset policies web match core-port 80\n"
+                            "set policies web engine proxy\nset proxy access-congestion-control cubic")  # fmt: skip
         done = session.commit().done
-        assert done[0] == "the proxy of wire north was ended."
-        assert done[1].startswith("wire north was started")
+        assert done[0].startswith("wire north was started")
+        assert done[1:] == ["the proxy of wire north was started."]
+        wire, proxy = appliance.wire("north")["pid"], appliance.wire("proxy@north")["pid"]
+        assert "belongs to wire north" in appliance.smartwire("proxy", "up", "e1", "e2").stderr
+        assert session.run("show wires")["data"]["wires"][0]["io"].endswith("+ HAProxy")
+
+        session.load("set", "set policies web match core-port 8080\nset proxy access-congestion-control reno")
+        assert session.commit().done == [
+            "wire north has new policies.",
+            "the proxy of wire north has a new container for new connections.",
+            "the proxy of wire north has new rules.",
+        ]
+        [said] = session.run("show proxies")["data"]
+        assert (said["access_tcp"]["congestion"], said["namespace"]) == ("reno", "swproxy-north+")
+        assert said["rules"] == [{"name": "web", "action": "proxy", "connections": 0}]
+        assert appliance.wire("north")["pid"] == wire
+
+        session.set("wires north mode proxy")
+        assert session.commit().done == ["wire north was stopped."]
+        assert appliance.wire("proxy@north")["pid"] == proxy
+
+        session.delete("wires north pair")
+        session.set("wires north trunk e1 access-vlan 10 core-vlan 20")
+        assert session.commit().done == [
+            "the proxy of wire north was ended.",
+            "e1 and e2 are two interfaces again.",
+            "the proxy of wire north was started.",
+        ]
+        assert session.run("show wires")["data"]["wires"][0]["access"] == "e1.10"
+        assert json.loads((appliance.directory / "state" / "copper.json").read_text()) == [["e1", "e1", 10, 20]]
         session.delete("wires")
-        session.commit()
+        assert session.commit().done[-1] == "VLANs 10 and 20 of e1 are not joined any more."
+    assert "filter" not in appliance.inside("tc", "filter", "show", "dev", "e1", "ingress").stdout
 
 
 def test_at_boot_the_copper_wire_needs_no_configuration(appliance):
@@ -211,3 +232,7 @@ def test_at_boot_the_copper_wire_needs_no_configuration(appliance):
     assert done.returncode == 3
     assert "filter" in appliance.inside("tc", "filter", "show", "dev", "e1", "ingress").stdout
     assert "two interfaces again" in appliance.smartwire("unwire", "e1", "e2").stdout
+    (state / "copper.json").write_text('[["e3", "e3", 10, 20]]')
+    assert "VLANs 10 and 20 of e3 are joined by copper wire." in appliance.smartwire("copper").stdout
+    assert "filter" in appliance.inside("tc", "filter", "show", "dev", "e3", "ingress").stdout
+    assert "no trunk any more" in appliance.smartwire("unwire", "e3").stdout

@@ -30,7 +30,7 @@ def test_all_that_is_wrong_is_said_at_once_and_nothing_is_changed(box):
     with pytest.raises(CommitFailed) as e:
         session.commit()
     said = "\n".join(str(p) for p in e.value.problems if p.severity == "error")
-    assert "[wires north]: pair is missing" in said
+    assert "[wires north]: it has no ports: set pair" in said
     assert "eth1 is a port of wires south pair eth1 already" in said
     assert "[policies a match wire]: there is no wires named gone." in said
     assert "[system login user bob]: class is missing" in said
@@ -45,8 +45,8 @@ def test_a_condition_of_the_schema_is_said_in_its_own_words(box):
 
 
 def test_a_warning_is_said_and_does_not_stop_a_commit(box):
-    done = box.commit(NORTH, "set subscribers identification by tunnel")
-    assert "subscribers in tunnels are told apart by their address within the tunnel yet." in [
+    done = box.commit(NORTH, "set policies web engine proxy", "set policies web rate-limit 8m")
+    assert "the proxy engine knows no such thing (see `set proxy`): it has no effect." in [
         p.sentence for p in done.warnings
     ]
 

@@ -264,7 +264,7 @@ def test_completion_offers_what_can_be_set_and_what_is_there(staffed):
     assert words("set", "policies", "a", "match", "wire", "n") == ["north", "<wire>"]
     assert "workers" in words("set", "wires", "north", "mode", "observe", "")
     assert words("delete", "wires", "north", "") == ["pair", ""]
-    assert words("edit", "wires", "north", "") == ["pair", ""]
+    assert words("edit", "wires", "north", "") == ["pair", "trunk", ""]
     assert words("run", "sh") == ["show"]
     assert words("run", "request", "wire", "drain", "") == ["north", "<wire>"]
     assert words("run", "request", "wire", "drain", "north", "") == ["", "limit"]

@@ -22,12 +22,12 @@ from smartwire.errors import Error
 from smartwire.proxy import registry as proxies
 from smartwire.proxy.layout import RULES
 from smartwire.proxy.rules import read_rules
-from smartwire.wire import ownership, ports, registry
+from smartwire.wire import copper, ownership, ports, registry
 
 STAND_IN = """
 import hashlib, json, os, signal, sys, threading, time
 from smartwire.wire import control, registry
-do, access, core = sys.argv[1:4]
+do, access, core = [*sys.argv[1:4], ""][:3]
 log = open(os.environ["STAND_IN_LOG"], "a")
 print(*sys.argv[1:], file=log, flush=True)
 if do == "unwire":
@@ -40,23 +40,47 @@ if do == "proxy":
     if verb == "up":
         if "broken" in sys.argv:
             sys.exit("smartwire: HAProxy is not there.")
+        rest = sys.argv[3:]
+        if "--trunk" in rest:
+            port = rest[rest.index("--trunk") + 1]
+            vlans = [int(rest[rest.index(f"--{side}-vlan") + 1]) for side in ("access", "core")]
+            settings = {"access": port, "core": port, "vlans": vlans}
+        else:
+            settings = {"access": rest[0], "core": rest[1], "vlans": None}
+        settings |= {"name": name, "owner": "smartwired", "http": "http" in rest, "splice": "--splice" in rest}
+        for key in ("access_cc", "core_cc", "initial_window", "access_mss", "core_mss", "max_flows", "threads"):
+            option = "--" + key.replace("_", "-")
+            value = rest[rest.index(option) + 1] if option in rest else None
+            settings[key] = int(value) if value and value.isdigit() else value
         away = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "start_new_session": True}
-        subprocess.Popen([sys.executable, __file__, "serve", name, "-"], **away)
+        subprocess.Popen([sys.executable, __file__, "serve", name, json.dumps(settings)], **away)
         while not any(r.name == name for r in proxies.running()):
             time.sleep(0.02)
-    elif verb == "down":
-        running = proxies.find(name)
-        os.kill(running.info["pid"], signal.SIGKILL)
-        proxies.wait_for_end(running.directory)
     sys.exit(0)
 if do == "serve":
     from smartwire.proxy import registry as proxies
     with proxies.claim(access) as place:
-        (place / "proxy.json").write_text(json.dumps({"pid": os.getpid(), "name": access}))
-        signal.pause()
+        info = json.loads(core) | {"pid": os.getpid()}
+        over = threading.Event()
+        def told(request):
+            yield from ()
+            print("proxy", request["do"], file=log, flush=True)
+            if request["do"] == "down":
+                over.set()
+            if request["do"] == "upgrade":
+                info.update(request["settings"])
+                (place / "proxy.json").write_text(json.dumps(info))
+            return {"connections": 3, "reset": 1}
+        proxies.clean(place)
+        server = control.Server(place / "control.sock", {"down": told, "upgrade": told, "reload": told})
+        (place / "proxy.json").write_text(json.dumps(info))
+        over.wait()
+        time.sleep(0.1)
+    sys.exit(0)
 if access == "broken":
     sys.exit("smartwire: broken is broken: mend it.")
-given = dict(zip(sys.argv[4::2], sys.argv[5::2]))
+named = sys.argv.index("--name")
+given = dict(zip(sys.argv[named::2], sys.argv[named + 1::2]))
 def digest(file):
     text = open(file).read()
     return hashlib.sha256(text.encode()).hexdigest()[:16] if text else ""
@@ -151,7 +175,7 @@ def test_the_next_plane_finds_the_wires_of_the_last_one(machine):
     assert successor.differences(setup(BOTH)) == []
     successor.apply(setup(NORTH))
     assert pids() == {"north": before["north"]}
-    assert machine.log()[-1] == "unwire eth3 eth4"
+    assert machine.log()[-1] == "unwire eth3 eth4 --owner smartwired"
 
 
 def test_a_wire_that_died_is_started_again(machine):
@@ -232,7 +256,7 @@ def test_more_policies_than_a_proxy_has_room_for_are_refused(machine):
         f"set policies p{n} match core-port {n + 1}\nset policies p{n} engine proxy\n" for n in range(RULES + 1)
     )
     said = [p.sentence for p in machine.check(setup(NORTH + "set wires north mode proxy\n" + lines))]
-    assert f"{RULES + 1} policies concern it and {RULES} are possible: join some with prefix lists." in said
+    assert f"{RULES + 1} policies concern its proxy and {RULES} are possible: join some with prefix lists." in said
 
 
 def test_a_wire_that_does_not_leave_is_killed_and_that_is_said(machine, monkeypatch):
@@ -305,6 +329,80 @@ def test_new_rules_are_read_by_the_running_proxy(machine):
     assert [r["name"] for r in toml(machine)["rule"]] == ["web"]
     assert proxies.running()[0].info == before.info
     assert machine.apply(setup(PROXIED + "delete policies lan")) == []
+
+
+BESIDE = NORTH + "set policies web match core-port 80\nset policies web engine proxy\n"
+
+
+def test_a_policy_of_the_proxy_engine_gives_a_wire_a_proxy_beside_it(machine):
+    machine.apply(setup(NORTH))
+    before = pids()
+    assert machine.differences(setup(BESIDE)) == [
+        "wire north has other policies than configured.",
+        "the proxy of wire north is not running.",
+    ]
+    said = ["wire north has new policies.", "the proxy of wire north was started."]
+    assert machine.apply(setup(BESIDE)) == said
+    assert machine.differences(setup(BESIDE)) == []
+    assert [r.name for r in proxies.running()] == ["north"]
+    assert machine.apply(setup(NORTH))[0] == "the proxy of wire north was ended."
+    assert proxies.running() == []
+    assert pids() == before
+
+
+def test_what_comes_behind_the_last_policy_of_the_proxy_engine_is_no_rule_of_it(machine):
+    lines = "set policies gold match subscriber-class gold\nset subscribers class gold prefix 10.0.0.0/8\n"
+    machine.apply(setup(BESIDE + lines))
+    assert [r["name"] for r in toml(machine)["rule"]] == ["web"]
+
+
+def test_another_tcp_is_that_of_a_second_container_and_no_connection_is_ended(machine):
+    machine.apply(setup(BESIDE))
+    [before] = proxies.running()
+    other = BESIDE + "set proxy access-congestion-control bbr initial-window 20 core-mss 1400"
+    assert machine.differences(setup(other)) == ["the proxy of wire north does not run as configured."]
+    assert machine.apply(setup(other)) == ["the proxy of wire north has a new container for new connections."]
+    assert machine.differences(setup(other)) == []
+    [after] = proxies.running()
+    assert after.info["pid"] == before.info["pid"]
+    assert (after.info["access_cc"], after.info["initial_window"], after.info["core_mss"]) == ("bbr", 20, 1400)
+    assert machine.apply(setup(BESIDE + "set proxy mode http")) == [
+        "the proxy of wire north was ended.",
+        "the proxy of wire north was started.",
+    ]
+    assert proxies.running()[0].info["http"] is True
+
+
+def test_a_proxy_on_one_port_with_two_vlans(machine):
+    trunk = "set wires north trunk eth1 access-vlan 10 core-vlan 20\nset wires north mode proxy\n"
+    trunk += "set policies web engine proxy\n"
+    assert machine.apply(setup(trunk)) == ["the proxy of wire north was started."]
+    assert "proxy up --trunk eth1 --access-vlan 10 --core-vlan 20 --name north" in "\n".join(machine.log())
+    assert machine.differences(setup(trunk)) == []
+    assert copper.remembered() == [copper.Pair("eth1", "eth1", (10, 20))]
+    assert ownership.read() == {"eth1": "north"}
+    assert machine.apply(setup("")) == [
+        "the proxy of wire north was ended.",
+        "VLANs 10 and 20 of eth1 are not joined any more.",
+    ]
+    assert machine.log()[-1] == "unwire eth1 --owner smartwired"
+
+
+def test_the_next_smartwired_knows_a_proxy_of_the_last_one_even_without_its_notes(machine):
+    machine.apply(setup(BESIDE))
+    [before] = proxies.running()
+    (machine.proxies.directory / "north.json").unlink()
+    successor = WirePlane(machine.logs, machine.launch)
+    assert successor.apply(setup(BESIDE)) == ["the proxy of wire north has new rules."]
+    assert successor.differences(setup(BESIDE)) == []
+    assert proxies.running()[0].info["pid"] == before.info["pid"]
+
+
+def test_a_wire_may_have_several_pairs_of_ports(machine):
+    lines = NORTH + "set wires north pair eth3 core eth4"
+    machine.apply(setup(lines))
+    assert machine.log()[0].startswith("run eth1 eth2 eth3 eth4 --name north")
+    assert machine.differences(setup(lines)) == []
 
 
 def test_files_of_prefix_lists_are_named_by_their_content(machine):
