@@ -113,12 +113,14 @@ def wait_for(condition, seconds: float = 30.0) -> None:
     assert condition()
 
 
-def ended(pid: int) -> bool:
-    """Nothing of the process listens any more: connections that came while it died were its last, and are reset."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except OSError:
-        return True
+def ended(*pids: int) -> bool:
+    """Nothing of the processes listens any more: connections that came while they died were their last, and reset."""
+    for stat in itertools.chain(*(Path(f"/proc/{pid}/task").glob("*/stat") for pid in pids)):
+        # A thread that is still ending keeps the files of all.
+        with contextlib.suppress(OSError):
+            if stat.read_text().rpartition(")")[2].split()[0] not in "ZX":
+                return False
+    return True
 
 
 @pytest.fixture(autouse=True, scope="session")

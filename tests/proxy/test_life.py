@@ -79,6 +79,17 @@ def test_one_that_hangs_is_killed_and_its_clients_are_reset(proxied, ends):
     assert ends.get(6, 1000) == content(1000)
 
 
+def test_connections_that_a_dead_one_had_not_accepted_wait_for_the_next(proxied, ends):
+    wait_for(lambda: proxied.proxy("status")["state"] == "open")
+    pid = haproxy(proxied)
+    os.kill(pid, signal.SIGSTOP)
+    with ends.connect(4) as first, ends.connect(6) as second:
+        os.kill(pid, signal.SIGKILL)
+        for client in (first, second):
+            client.sendall(b"get 10000\n")
+            assert read_all(client) == content(10_000)
+
+
 def test_a_reload_keeps_connections_and_takes_new_ones(proxied, ends):
     with ends.connect(4) as client:
         client.sendall(b"slow 100\n")
@@ -121,7 +132,7 @@ def test_after_a_killed_supervisor_connections_go_direct_and_up_takes_over(lab):
         os.kill(supervisor, signal.SIGKILL)
         with pytest.raises(ConnectionResetError):
             read_all(client)
-    wait_for(lambda: ended(pid))
+    wait_for(lambda: ended(pid, supervisor))
     for version in (4, 6):
         assert ends.get(version, 10_000) == content(10_000)
     lab.proxy("up")

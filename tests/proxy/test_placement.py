@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
-from smartwire.proxy.placement import Card, Machine, cpu_mask, place, read_machine
+from smartwire.proxy.placement import Card, Machine, apply, cpu_mask, place, read_machine
 
 
 class Tree:
@@ -131,3 +132,39 @@ def test_interrupts_that_cannot_be_told_apart_are_left(tmp_path):
 )
 def test_masks_are_written_as_the_kernel_writes_them(cpus, mask):
     assert cpu_mask(cpus) == mask
+
+
+def test_what_is_applied_stands_in_the_machines_files_and_what_is_refused_is_said(tmp_path, monkeypatch):
+    tree = Tree(tmp_path / "machine")
+    tree.node(0, "0-1", {0: "0", 1: "1"})
+    tree.card("eth1", 2, 0, 10, "eth1-TxRx-{}")
+    tree.card("eth2", 2, 0, 20, "eth2-TxRx-{}")
+    for number in (11, 12, 21):  # and none for 22
+        tree.write(f"proc/irq/{number}/smp_affinity_list", "0-1")
+    tool = tmp_path / "bin" / "ethtool"
+    tool.parent.mkdir()
+    tool.write_text(f'#!/bin/sh\necho "$@" >>{tmp_path}/said\n[ "$2" = eth1 ] || {{ echo not eth2 >&2; exit 1; }}\n')
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tool.parent}:/usr/bin:/bin")
+    placement = place(tree.read("eth1", "eth2"), "eth1", "eth2")
+    refused = apply(placement, tree.root)
+    found = {f: (tree.root / f.lstrip("/")).read_text().strip() for f in files(placement, "") if "/22/" not in f}
+    assert found == {f: value for f, value in files(placement, "").items() if "/22/" not in f}
+    assert (tmp_path / "said").read_text().splitlines() == [c.removeprefix("ethtool ") for c in commands(placement)]
+    assert len(refused) == 2
+    assert refused[0].endswith("not eth2")
+    assert "/proc/irq/22/smp_affinity_list" in refused[1]
+    assert refused[1].endswith("there is no such file here")
+
+
+@pytest.mark.root
+def test_the_kernel_takes_what_is_applied_to_ports_of_a_namespace(lab):
+    told = lab.smartwire("proxy", "placement", "access", "core", "--apply", "--json")
+    document = json.loads(told.stdout)
+    wanted = [s["setting"].split()[1::2] for s in document["settings"] if s["setting"].startswith("echo ")]
+    assert wanted
+    for value, file in wanted:
+        if not any(file in sentence for sentence in document["refused"]):
+            now = lab.run("box", "cat", file).strip()
+            assert int(now.replace(",", ""), 16) == int(value.replace(",", ""), 16)
+    assert told.returncode == (1 if document["refused"] else 0)

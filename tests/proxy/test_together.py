@@ -172,7 +172,7 @@ def test_what_the_proxy_does_not_take_while_it_is_dead_the_wire_optimizes(lab, i
         pid = lab.proxy("status")["haproxy"]["pid"]
         supervisor = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
         os.kill(supervisor, signal.SIGKILL)
-        wait_for(lambda: ended(pid))
+        wait_for(lambda: ended(pid, supervisor))
         time.sleep(0.5)  # until the proxy's silence is noticed
         transfers(ends, PORT)
         assert wire.status()["counters"]["optimized"] == 4

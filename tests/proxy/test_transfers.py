@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import shutil
 import socket
 import threading
 import time
 
 import pytest
+from smartwire.lab.net import run
+from smartwire.proxy import registry
 
 from .conftest import PORT, Ends, content, read_all, reset, wait_for
 
@@ -159,3 +162,19 @@ def test_tproxy_does_what_sk_lookup_does(lab):
         with pytest.raises(ConnectionError):
             ends.get(version, 1, port=9)
     assert counters(lab)["proxied"] == 6
+
+
+def test_a_silent_connection_is_kept_for_two_hours_and_its_ends_are_asked_every_five_minutes(proxied, ends):
+    with ends.connect(4) as client:
+        client.sendall(b"digest\n")  # answered when there is no more
+        time.sleep(0.5)
+        pid = str(proxied.proxy("status")["haproxy"]["pid"])
+        shown = run("nsenter", "-t", pid, "-n", "ss", "-tnoH", "state", "established")
+        asked_in = [int(m) * 60 + int(s or 0) for m, s in re.findall(r"keepalive,(\d)min(?:(\d+)sec)?,0", shown)]
+        assert len(asked_in) == 2, shown
+        assert all(240 < seconds <= 300 for seconds in asked_in)
+        with socket.socket(socket.AF_UNIX) as haproxy:
+            haproxy.connect(str(registry.directory_of(proxied.proxy_name) / "haproxy.sock"))
+            haproxy.sendall(b"show sess\n")
+            (session,) = [line for line in read_all(haproxy).decode().splitlines() if "fe=four" in line]
+        assert re.findall(r"rx=(\w+)", session) == ["2h3m", "2h3m"]

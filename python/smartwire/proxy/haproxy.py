@@ -10,28 +10,32 @@ import resource
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 from smartwire.errors import Error
-from smartwire.proxy.netns import LIBC
+from smartwire.proxy.netns import socket_inside
 
 OLDEST = (2, 6)
 PORT = 1
 """Where HAProxy listens; the sk_lookup program gives it all other ports."""
+BACKLOG = 65535
+IP_TRANSPARENT, IPV6_TRANSPARENT = 19, 75
 OTHER_FILES = 500
 PIPE_BYTES = 1 << 20
 """What HAProxy passes on at a time ends in a segment below the MSS, unless more is waiting before it. So it has to be
 much: at most what Linux allows (fs.pipe-max-size). An empty pipe holds no memory but its list of pages."""
 SPLICE = "    option splice-request\n    option splice-response"
 """From the first byte: splice-auto copies 16 kB at a time until it has seen a few full buffers in a row."""
-SYS_PIDFD_GETFD = 438
 PR_SET_PDEATHSIG = 1
 PROBE_S = 0.3
+
+Listeners = list[tuple[socket.socket, socket.socket]]
+"""A pair for each of HAProxy's threads: IPv4 and IPv6."""
 
 
 @dataclass(frozen=True)
@@ -84,14 +88,13 @@ class Haproxy:
             return ""
         return f"    cpu-map auto:1/1-{self.threads} {' '.join(map(str, cpus))}"
 
-    def binds(self, address: str, options: str) -> str:
-        """A listener for each thread."""
-        lines = (f"    bind {address}:{PORT} {options} thread 1/{n}" for n in range(1, self.threads + 1))
-        return "\n".join(lines)
-
-    def text(self) -> str:
+    def text(self, listeners: Listeners) -> str:
         """The configuration file."""
         mode = "http" if self.http else "tcp"
+        four, six = (
+            "\n".join(f"    bind fd@{pair[version].fileno()} thread 1/{n}" for n, pair in enumerate(listeners, 1))
+            for version in (0, 1)
+        )
         # retries 0: another attempt would make a refused client wait for seconds. No "log global" for the proxies:
         # HAProxy would compose a line for each connection, and then not write it.
         return f"""# made by smartwire proxy; changes are lost
@@ -101,13 +104,13 @@ global
 {self.cpu_map}
 {f"    maxpipes {self.pipes}" if self.splice else "    nosplice"}
 {f"    tune.pipesize {PIPE_BYTES}" if self.splice else ""}
-    stats socket {self.socket} mode 600 level admin expose-fd listeners
+    stats socket {self.socket} mode 600 level admin
     stats timeout 1h
     log stdout format raw daemon notice
 defaults
     mode {mode}
     maxconn {self.connections}
-    backlog 65535
+    backlog {BACKLOG}
     retries 0
     timeout connect {self.connect_s}s
     timeout client {self.idle_s}s
@@ -118,10 +121,10 @@ defaults
 {SPLICE if self.splice else ""}
 {"    http-reuse never" if self.http else ""}
 frontend four
-{self.binds("0.0.0.0", "transparent")}
+{four}
     default_backend four
 frontend six
-{self.binds("[::]", "transparent v6only")}
+{six}
     default_backend six
 backend four
     source 0.0.0.0 usesrc client interface vs
@@ -131,21 +134,25 @@ backend six
     server any [::]:0
 """
 
-    def write(self) -> None:
+    def write(self, listeners: Listeners) -> None:
         """Writes the configuration and lets HAProxy check it; raises its complaint."""
-        self.file.write_text(self.text())
-        done = subprocess.run([program(), "-c", "-f", str(self.file)], capture_output=True, text=True, check=False)
+        self.file.write_text(self.text(listeners))
+        argv = [program(), "-c", "-f", str(self.file)]
+        done = subprocess.run(argv, capture_output=True, text=True, check=False, pass_fds=files_of(listeners))
         if done.returncode:
             said = [line for line in (done.stderr + done.stdout).splitlines() if "[ALERT]" in line]
             raise Error(f"HAProxy refuses its configuration {self.file}: {said[0] if said else 'it does not say why'}")
 
-    def start(self, command: list[str], log: IO[bytes], old: Process | None = None) -> Process:
-        """Starts it in the container (`command` goes before its own); `old`: takes over that one's listeners and
-        lets it finish what it has."""
+    def start(self, command: list[str], log: IO[bytes], listeners: Listeners, old: Process | None = None) -> Process:
+        """Starts it in the container (`command` goes before its own) with the listeners that its configuration names;
+        `old` takes no more connections then, and finishes what it has."""
         argv = [*command, program(), "-db", "-f", str(self.file)]
         if old:
-            argv += ["-x", str(self.socket), "-sf", str(old.pid)]
-        popen = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, preexec_fn=die_with_parent)
+            argv += ["-sf", str(old.pid)]
+        popen = subprocess.Popen(
+            argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, preexec_fn=die_with_parent,
+            pass_fds=files_of(listeners),
+        )  # fmt: skip
         process = Process(popen, self.socket)
         until = time.monotonic() + 10
         while time.monotonic() < until:
@@ -173,6 +180,11 @@ class Process:
         """True while it runs."""
         return self.popen.poll() is None
 
+    def wait_for_death(self) -> None:
+        """Returns when it has died, and leaves it to :meth:`alive` to see how."""
+        with contextlib.suppress(ChildProcessError):
+            os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
+
     def ask(self, question: str, seconds: float = PROBE_S) -> str | None:
         """What it answers to a command of its own command line; None: nothing in time."""
         with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as client:
@@ -189,28 +201,6 @@ class Process:
         """`show info`; empty: no answer in time."""
         lines = (self.ask("show info", seconds) or "").splitlines()
         return dict(line.split(": ", 1) for line in lines if ": " in line)
-
-    def listeners(self) -> list[tuple[socket.socket, socket.socket]]:
-        """Copies of its listening sockets: pairs of IPv4 and IPv6."""
-        found: dict[int, list[socket.socket]] = {socket.AF_INET: [], socket.AF_INET6: []}
-        pidfd = os.pidfd_open(self.pid)
-        try:
-            for entry in sorted(os.listdir(f"/proc/{self.pid}/fd"), key=int):
-                with contextlib.suppress(OSError):
-                    if not os.readlink(f"/proc/{self.pid}/fd/{entry}").startswith("socket:"):
-                        continue
-                    fd = LIBC.syscall(SYS_PIDFD_GETFD, pidfd, int(entry), 0)
-                    if fd < 0:
-                        continue
-                    copy = socket.socket(fileno=fd)
-                    listening = copy.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
-                    if listening and copy.family in found and copy.getsockname()[1] == PORT:
-                        found[copy.family].append(copy)
-                    else:
-                        copy.close()
-        finally:
-            os.close(pidfd)
-        return list(zip(*found.values(), strict=False))
 
     def finish(self) -> None:
         """Takes no more connections; ends when it has none."""
@@ -233,16 +223,52 @@ class Process:
         return False
 
 
-@contextlib.contextmanager
-def listening(process: Process) -> Iterator[list[tuple[socket.socket, socket.socket]]]:
-    """HAProxy's listeners while they are needed: a copy that stays would take connections for a dead HAProxy."""
-    pairs = process.listeners()
-    try:
-        yield pairs
-    finally:
-        for pair in pairs:
-            for copy in pair:
-                copy.close()
+def listen(namespace: Path, count: int) -> Listeners:
+    """HAProxy's listeners in a container.
+
+    They are the supervisor's, so that they outlive a HAProxy: what came while it died waits for the next one.
+    """
+    return [(listener(namespace, socket.AF_INET), listener(namespace, socket.AF_INET6)) for _ in range(count)]
+
+
+def listener(namespace: Path, family: int) -> socket.socket:
+    """One of them."""
+    made = socket_inside(namespace, family, socket.SOCK_STREAM)
+    made.setblocking(False)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    if family == socket.AF_INET:
+        made.setsockopt(socket.SOL_IP, IP_TRANSPARENT, 1)
+    else:
+        made.setsockopt(socket.IPPROTO_IPV6, IPV6_TRANSPARENT, 1)
+        made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+    made.bind(("", PORT))
+    made.listen(BACKLOG)
+    return made
+
+
+def refuse(listeners: Listeners) -> int:
+    """Resets the connections that wait for a HAProxy; how many."""
+    count = 0
+    for door in (door for pair in listeners for door in pair):
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                waiting, _ = door.accept()
+                waiting.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                waiting.close()
+                count += 1
+    return count
+
+
+def close(listeners: Listeners) -> None:
+    """Ends them; the kernel resets what waits there."""
+    for pair in listeners:
+        for door in pair:
+            door.close()
+
+
+def files_of(listeners: Listeners) -> list[int]:
+    """For who is to inherit them."""
+    return [door.fileno() for pair in listeners for door in pair]
 
 
 def die_with_parent() -> None:

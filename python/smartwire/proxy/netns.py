@@ -24,14 +24,16 @@ NLMSG_ERROR, NLMSG_DONE = 2, 3
 HEADER = struct.Struct("=IHHII")
 REQUEST = struct.Struct("=BBBBI48s")
 """struct inet_diag_req_v2 (linux/inet_diag.h)."""
-REPLY = struct.Struct("=BBBB48s")
-"""The beginning of struct inet_diag_msg."""
+REPLY = struct.Struct("=BBBB48sIIIII")
+"""struct inet_diag_msg."""
 IDENTITY = struct.Struct("!HH16s16s")
 """The beginning of struct inet_diag_sockid; the interface is behind it."""
-TIME_WAIT, CLOSE, LISTEN, NEW_SYN_RECV = 6, 7, 10, 12
+ESTABLISHED, SYN_RECV, TIME_WAIT, CLOSE, CLOSE_WAIT, LISTEN, NEW_SYN_RECV = 1, 3, 6, 7, 8, 10, 12
 ALL = (1 << NEW_SYN_RECV + 1) - 1
 """Sets of states have a bit for each (net/tcp_states.h)."""
 ENDED = 1 << TIME_WAIT | 1 << CLOSE
+WAITING = (ESTABLISHED, SYN_RECV, CLOSE_WAIT, NEW_SYN_RECV)
+"""States of connections that nobody has accepted yet; these have no inode."""
 
 
 def socket_inside(namespace: Path, family: int, kind: int, protocol: int = 0) -> socket.socket:
@@ -82,8 +84,8 @@ class Sockets:
         return len(self._list(ALL & ~(1 << LISTEN)))
 
     def reset_all(self) -> int:
-        """Ends every connection with a reset to its other end; returns how many."""
-        found = self._list(ALL & ~(1 << LISTEN | ENDED))
+        """Ends every connection that somebody has accepted with a reset to its other end; returns how many."""
+        found = self._list(ALL & ~(1 << LISTEN | ENDED), waiting=False)
         with self.lock:
             for family, identity in found:
                 body = REQUEST.pack(family, socket.IPPROTO_TCP, 0, 0, ALL, identity)
@@ -108,15 +110,21 @@ class Sockets:
     def _send(self, kind: int, flags: int, body: bytes) -> None:
         self.diag.send(HEADER.pack(HEADER.size + len(body), kind, flags, 0, 0) + body)
 
-    def _list(self, states: int) -> list[tuple[int, bytes]]:
-        """All sockets in some states: (address family, struct inet_diag_sockid)."""
+    def _list(self, states: int, waiting: bool = True) -> list[tuple[int, bytes]]:
+        """All sockets in some states: (address family, struct inet_diag_sockid); `waiting`: and those that nobody has
+        accepted."""
         try:
             with self.lock:
-                return [found for family in (socket.AF_INET, socket.AF_INET6) for found in self._dump(family, states)]
+                return [
+                    (family, identity)
+                    for family in (socket.AF_INET, socket.AF_INET6)
+                    for state, identity, inode in self._dump(family, states)
+                    if waiting or inode or state not in WAITING
+                ]
         except OSError as e:
             raise Error(f"The kernel does not list the container's sockets: {e.strerror or e}.") from None
 
-    def _dump(self, family: int, states: int) -> Iterator[tuple[int, bytes]]:
+    def _dump(self, family: int, states: int) -> Iterator[tuple[int, bytes, int]]:
         self._send(
             SOCK_DIAG_BY_FAMILY,
             NLM_F_REQUEST | NLM_F_DUMP,
@@ -132,6 +140,6 @@ class Sockets:
                 if kind == NLMSG_ERROR:
                     (code,) = struct.unpack_from("=i", answer, at + HEADER.size)
                     raise OSError(-code, os.strerror(-code))
-                # A socket of both versions that carries IPv4 says so by its addresses.
-                yield family, REPLY.unpack_from(answer, at + HEADER.size)[4]
+                _, state, _, _, identity, *_, inode = REPLY.unpack_from(answer, at + HEADER.size)
+                yield state, identity, inode
                 at += (length + 3) & ~3

@@ -10,6 +10,7 @@ both directions (``__flow_hash_consistentify``).
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import subprocess
 from collections.abc import Sequence
@@ -160,7 +161,7 @@ def cpu_mask(cpus: Sequence[int]) -> str:
     return ",".join(digits[i : i + 8] for i in range(0, len(digits), 8))
 
 
-def apply(placement: Placement) -> list[str]:
+def apply(placement: Placement, root: Path = Path("/")) -> list[str]:
     """Sets what can be set; returns sentences about what was refused."""
     refused = []
     for setting in placement.settings:
@@ -168,7 +169,10 @@ def apply(placement: Placement) -> list[str]:
             if setting.command:
                 subprocess.run(setting.command, check=True, capture_output=True, text=True)
             else:
-                Path(str(setting.file)).write_text(f"{setting.value}\n")
+                # Only what is there: a machine's file is never made.
+                there = os.open(root / str(setting.file).lstrip("/"), os.O_WRONLY | os.O_TRUNC)
+                with os.fdopen(there, "w") as file:
+                    file.write(f"{setting.value}\n")
         except FileNotFoundError:
             refused.append(f"`{setting}`: there is no {setting.command[0] if setting.command else 'such file'} here")
         except subprocess.CalledProcessError as e:

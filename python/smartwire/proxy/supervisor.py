@@ -22,12 +22,11 @@ from typing import Any
 
 from smartwire import _native
 from smartwire.errors import Error
-from smartwire.proxy import registry
+from smartwire.proxy import answers, registry
 from smartwire.proxy.container import Container, Tcp, best_congestion_control, run
 from smartwire.proxy.datapath import Datapath, Ports, maps_of_no_wire, maps_of_wire
-from smartwire.proxy.haproxy import Haproxy
+from smartwire.proxy.haproxy import Haproxy, program
 from smartwire.proxy.instance import Instance
-from smartwire.proxy.layout import RULES, Flow
 from smartwire.proxy.rules import EVERYTHING, Rule, Tables, compile_rules, read_rules, unreachable
 from smartwire.wire.control import Server
 
@@ -95,7 +94,7 @@ class Supervisor:
         s = self.settings
         self.rules: Sequence[Rule] = read_rules(Path(s.rules)) if s.rules else EVERYTHING
         self.remove_leftovers()
-        self.configured().write()
+        program()
         self.datapath: Datapath | None = None
         self.instance: Instance | None = None
         trunk = socket.if_nametoindex(s.access) if s.vlans else None
@@ -228,13 +227,14 @@ class Supervisor:
         instance.process.kill()
         reset += instance.reset_all()
         self.note(f"{what}; {reset} of its sockets were reset")
-        pause = 0.05
+        pause = 0.0
         while not self.ended.wait(pause):
             try:
                 instance.start()
             except Error as e:
                 self.note(str(e))
-                pause = min(SLOWEST_RESTART_S, pause * 4)
+                instance.refuse()
+                pause = min(SLOWEST_RESTART_S, max(0.2, pause * 4))
             else:
                 self.note(f"HAProxy runs again (pid {instance.process.pid})")
                 return
@@ -277,71 +277,12 @@ class Supervisor:
     def status(self, request: dict[str, Any]) -> Iterator[dict[str, Any]]:
         """Everything but the flows themselves."""
         yield from ()
-        assert self.datapath
-        assert self.instance
-        s, instance = self.settings, self.instance
-        info = instance.process.info()
-        hits = self.datapath.hits()
-        rules = [
-            {"name": r.name, "action": "proxy" if r.proxy else "direct", "connections": n}
-            for r, n in zip(self.datapath.rules, hits, strict=False)
-        ]
-        return {
-            "name": s.name,
-            "access": s.access,
-            "core": s.core,
-            "state": "open" if self.datapath.open else "closed",
-            "mode": "http" if s.http else "tcp",
-            "splice": s.splice,
-            "any_port": s.any_port,
-            "vlans": s.vlans,
-            "access_tcp": asdict(instance.access),
-            "core_tcp": asdict(instance.core),
-            "namespace": instance.container.namespace,
-            "leaving": [{"namespace": i.container.namespace, "sockets": i.sockets.count()} for i in self.leaving],
-            "flows": self.datapath.count(),
-            "most_flows": s.max_flows,
-            "sockets": sum(i.sockets.count() for i in self.instances()),
-            "rules": rules,
-            "no_rule": hits[-1],
-            "counters": self.datapath.counters(),
-            "haproxy": {
-                "pid": instance.process.pid,
-                "version": info.get("Version"),
-                "connections": int(info.get("CurrConns", 0)),
-                "most_connections": int(info.get("Maxconn", 0)),
-                "uptime_s": int(info.get("Uptime_sec", 0)),
-                "finishing": len(instance.processes()) - 1,
-            },
-            "deaths": self.deaths,
-            "hangs": self.hangs,
-        }
+        return answers.status(self)
 
     def flows(self, request: dict[str, Any]) -> Iterator[dict[str, Any]]:
         """The flows, those with most bytes first."""
         yield from ()
-        assert self.datapath
-        found = self.datapath.flows()
-        found.sort(key=lambda f: -sum(f.bytes))
-        now = time.monotonic_ns()
-        return {"total": len(found), "flows": [self.describe(f, now) for f in found[: request.get("limit", 1000)]]}
-
-    def describe(self, f: Flow, now: int) -> dict[str, Any]:
-        """A flow as JSON."""
-        assert self.datapath
-        current = f.generation == self.datapath.generation and f.rule < RULES
-        return {
-            "access_addr": str(f.key.access),
-            "access_port": f.key.access_port,
-            "core_addr": str(f.key.core),
-            "core_port": f.key.core_port,
-            "vlans": list(f.vlans),
-            "rule": self.datapath.rules[f.rule].name if current else None,
-            "age_s": round((now - f.born_ns) / 1e9, 1),
-            "idle_s": max(0.0, round((now - f.seen_ns) / 1e9, 1)),
-            "up_bytes": f.bytes[0],
-            "down_bytes": f.bytes[1],
-        }
+        return answers.flows(self.datapath, request.get("limit", 1000))
 
     def reload(self, request: dict[str, Any]) -> Generator[dict[str, Any], None, dict[str, Any]]:
         """Reads the rules again, and puts a new HAProxy in the place of this one, which keeps its connections."""
@@ -387,7 +328,6 @@ class Supervisor:
         assert self.datapath
         assert self.instance
         if haproxy:
-            self.instance.haproxy.write()
             self.instance.start(self.instance.process)
         self.datapath.use(rules, tables)
         self.note(f"reloaded: {len(rules)} rules, HAProxy pid {self.instance.process.pid}")
@@ -408,7 +348,6 @@ class Supervisor:
         new = None
         try:
             new = self.contained(1 - old.container.number)
-            new.haproxy.write()
             new.start()
         except BaseException:
             self.settings = before
