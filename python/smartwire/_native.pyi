@@ -148,8 +148,8 @@ class Wire:
     def set_policies(self, document: str) -> None:
         """Puts other policies in force, in each engine between two batches."""
 
-    def policies(self) -> list[tuple[str, int]]:
-        """The policies in force, in their order, and how many connections each decided about."""
+    def policies(self) -> list[list[tuple[str, int]]]:
+        """The policies in force, and the classes, in their order, each with how many connections it had."""
 
     def drained(self) -> bool:
         """True when nothing is optimized any more."""

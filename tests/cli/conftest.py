@@ -127,8 +127,8 @@ class FakeWire:
         one = {"addr": "10.0.0.7", "scope": 0, "flows": 1, "in_flight_bytes": 5000, "budget_bytes": 60000}
         return [one | {"rate_bytes_per_s": 1250000, "min_rtt_ns": 50_000_000, "rtt_ns": 71_000_000}]
 
-    def policies(self) -> list[tuple[str, int]]:
-        return [("gold", 7)] if self.document else []
+    def policies(self) -> list[list[tuple[str, int]]]:
+        return [[("web", 7)], [("gold", 5)]] if self.document else [[], []]
 
     def set_policies(self, document: str) -> None:
         self.document = document

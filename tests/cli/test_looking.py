@@ -167,13 +167,14 @@ def test_policies_are_asked_for_and_changed_while_the_wire_runs(wire, tmp_path):
     from smartwire.wire.service import digest
 
     running = registry.find("w")
-    assert control.ask(running.socket, "policies") == {"digest": "", "policies": []}
+    assert control.ask(running.socket, "policies") == {"digest": "", "policies": [], "classes": []}
     file = tmp_path / "policies.json"
-    file.write_text('{"policies": [{"name": "gold"}]}')
+    file.write_text('{"policies": [{"name": "web"}]}')
     known = digest(file.read_text())
     assert control.ask(running.socket, "set-policies", file=str(file)) == {"digest": known}
     said = control.ask(running.socket, "policies")
-    assert said == {"digest": known, "policies": [{"name": "gold", "connections": 7}]}
+    assert (said["digest"], said["policies"]) == (known, [{"name": "web", "connections": 7}])
+    assert said["classes"] == [{"name": "gold", "connections": 5}]
     assert registry.find("w").info["policies"] == known
     with pytest.raises(NotThere, match="There is no file"):
         control.ask(running.socket, "set-policies", file=str(tmp_path / "none.json"))

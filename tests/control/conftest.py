@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from smartwire.cli import main
 from smartwire.counters.store import Reading
+from smartwire.wire.control import Server
 from smartwire.wire.stats import STATS_HEADER
 
 DAY0 = 1_764_028_800
@@ -78,16 +79,34 @@ class PageWire:
         info = {"name": name, "pid": 4711, "access": access, "core": core, "io": "xdp", "started": 1_764_000_000.0}
         (self.directory / "wire.json").write_text(json.dumps(info))
         self.values = engine_page()
+        self.server: Server | None = None
         self.publish()
 
     def publish(self, age_s: float = 0.0, **values: int) -> None:
         self.values |= values
         write_page(self.directory / "stats", self.values, age_s)
 
+    def decide(self, policies: dict[str, int], classes: dict[str, int]) -> None:
+        """From now on it has policies and classes, with so many connections each."""
+        answer = {
+            kind: [{"name": name, "connections": count} for name, count in counts.items()]
+            for kind, counts in (("policies", policies), ("classes", classes))
+        }
+
+        def policies_of(request):
+            yield from ()
+            return answer
+
+        info = json.loads((self.directory / "wire.json").read_text())
+        (self.directory / "wire.json").write_text(json.dumps(info | {"policies": "0123"}))
+        self.server = Server(self.directory / "control.sock", {"policies": policies_of})
+
     def port(self, number: int, **values: int) -> None:
         self.publish(**{f"port{number}.{k}": v for k, v in values.items()})
 
     def die(self) -> None:
+        if self.server:
+            self.server.close()
         self.lock.close()
 
 
@@ -106,10 +125,11 @@ def engine_page() -> dict[str, int]:
         "rx_too_long",
         "up",
     )
-    plain = [m for m in METRICS if m not in (*port, "refused", "stopped", "found")]
+    plain = [m for m in METRICS if m not in (*port, "refused", "stopped", "found", "connections")]
     page = dict.fromkeys(plain, 3) | {"frames_total": 1000, "frames_free": 900, "frames_keepable": 800}
     page |= {"refused.mid-stream": 4, "refused.table-full": 0, "refused.one-way": 1, "stopped.idle": 2}
     page |= {"found.mss-reversed": 1}
+    page |= {f"worker{n}.{m}": n + 1 for n in (0, 1) for m in ("frames_in", "bytes_in", "frames_out", "flows")}
     return page | {f"port{n}.{m}": 1 for n in (0, 1) for m in port}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 
 import pytest
+from smartwire.counters import buckets as module
 from smartwire.counters.buckets import Breaks, Bucket, buckets, counter_buckets, gauge_buckets, merge
 
 
@@ -84,3 +85,25 @@ def test_a_sum_beyond_what_sqlite_holds_is_held_there():
     top = (1 << 63) - 1
     assert gauge_buckets([(10, top), (20, top)], 60)[0].sum == top
     assert merge([Bucket(0, 1, top, 0, 1, 1), Bucket(60, 1, top, 0, 1, 1)], 900)[0].sum == top
+
+
+def test_what_is_read_at_every_step_gives_the_same_buckets_the_fast_way(monkeypatch):
+    rng = random.Random(7)
+    drawn = []
+    for _ in range(300):
+        step, width = rng.choice([(10, 60), (1, 60), (20, 60), (60, 60), (10, 900), (7, 60)])
+        begin, reading = rng.randrange(0, 400) * rng.choice([1, step]), rng.choice([0, 10**9, (1 << 62)])
+        points = []
+        for k in range(rng.randrange(0, 40)):
+            reading += rng.choice([0, 1, 999])
+            if rng.random() < 0.01:
+                reading = 0
+            if rng.random() > 0.02:
+                points.append((begin + k * step, reading))
+        marks = {begin + step * rng.randrange(40)} if rng.random() < 0.2 else set()
+        drawn.append((points, width, 3 * step, Breaks(restarts=marks), rng.random() < 0.3))
+    fast = [counter_buckets(*each) for each in drawn]
+    taken = [module.steady_buckets(p, width, gap, set(b.restarts)) is not None for p, width, gap, b, _ in drawn]
+    assert 50 < sum(taken) < 250
+    monkeypatch.setattr(module, "steady_buckets", lambda *_: None)
+    assert fast == [counter_buckets(*each) for each in drawn]

@@ -255,7 +255,7 @@ def test_wires_are_read_from_their_stats_pages(page_wire, tmp_path, clock):
     history = History(collector.path)
     _, found = history.over(history.series("port/access/rx_bytes")[0], DAY0, DAY0 + 60, 10)
     assert [b.mean for b in found] == [500.0, 500.0]
-    assert [s.kind for s in history.series("flows")] == ["gauge"]
+    assert [s.kind for s in history.series("wire/w/flows")] == ["gauge"]
     assert history.series("reason/mid-stream/refused")
 
 
@@ -276,3 +276,15 @@ def test_a_wire_that_hangs_or_is_gone_is_not_recorded(page_wire, run_dir):
     page_wire.publish(age_s=5)
     assert not wires.look()[0].fresh
     assert wires() == []
+
+
+def test_connections_are_recorded_by_policy_and_by_class_and_left_for_those_who_may_not_ask(page_wire, monkeypatch):
+    page_wire.decide({"web": 5, "a.b": 1}, {"gold": 2})
+    wires = Wires()
+    [reading] = wires()
+    recorded = dict(zip(reading.paths, reading.values, strict=True))
+    assert recorded["wire/w/policy/web/connections"] == 5
+    assert recorded["wire/w/policy/a.b/connections"] == 1
+    assert recorded["wire/w/class/gold/connections"] == 2
+    monkeypatch.setattr(os, "access", lambda path, how: False)  # as snmpd's user, that is
+    assert Wires().look()[0].values["policy.web.connections"] == 5

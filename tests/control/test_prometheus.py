@@ -53,6 +53,13 @@ def test_every_number_of_a_page_is_exported_under_its_name(page_wire):
         assert any(key.startswith((name + "{", name + "_total{")) for key in found), name
 
 
+def test_connections_are_exported_by_policy_and_by_class(page_wire):
+    page_wire.decide({"web": 5}, {"gold": 2})
+    found = samples(exposition())
+    assert found['smartwire_policy_connections_total{policy="web",wire="w"}'] == 5
+    assert found['smartwire_class_connections_total{class="gold",wire="w"}'] == 2
+
+
 def test_two_wires_share_their_families(page_wire, run_dir):
     other = PageWire(run_dir, "x")
     other.publish(flows=11)

@@ -60,11 +60,13 @@ def test_the_placeholder_number_is_the_same_in_the_mib_and_in_the_code():
 
 def test_the_agent_answers_for_each_column_that_the_mib_has_and_no_other(page_wire):
     column = r"^(sw\w+) OBJECT-TYPE\n    SYNTAX (?:(?!OBJECT-TYPE).)*?MAX-ACCESS\s+(\S+)(?:(?!OBJECT-TYPE).)*?"
-    column += r"::= \{ (sw(?:Wire|Port|Reason|Alarm)Entry) (\d+) \}"
+    column += r"::= \{ (sw(?:Wire|Port|Reason|Alarm|Match|Worker)Entry) (\d+) \}"
     entries = re.findall(column, MIB.read_text(), re.S | re.M)
     tables = {"swWireEntry": 10, "swPortEntry": 11, "swReasonEntry": 12, "swAlarmEntry": 13}
+    tables |= {"swMatchEntry": 14, "swWorkerEntry": 15}
+    page_wire.decide({"web": 5}, {"gold": 2})
     promised = {(tables[entry], int(column)) for _, access, entry, column in entries if access == "read-only"}
-    assert len(promised) == 16 + 8 + 1 + 7
+    assert len(promised) == 16 + 8 + 1 + 7 + 2 + 5
     found = objects(Agent().look(), journal.Active((an_alarm(),), 0.0), time.time())
     prefix = len(north.OBJECTS)
     assert {(oid[prefix], oid[prefix + 2]) for oid in found if len(oid) > prefix + 2} == promised
@@ -89,7 +91,7 @@ def test_it_speaks_pass_persist(page_wire):
     assert talk(agent, "PING") == ["PONG"]
     assert talk(agent, "get", f"{BASE}.1.10.1.7.1.119") == [f"{BASE}.1.10.1.7.1.119", "gauge", "3"]
     assert talk(agent, "getnext", f"{BASE}.1.10.1.7")[0] == f"{BASE}.1.10.1.7.1.119"
-    assert talk(agent, "getnext", f"{BASE}.1.13") == ["NONE"]
+    assert talk(agent, "getnext", f"{BASE}.1.16") == ["NONE"]
     assert talk(agent, "get", f"{BASE}.1.10.1.7") == ["NONE"]
     assert talk(agent, "set", f"{BASE}.1.1.0", "integer 5", "PING") == ["not-writable", "PONG"]
 
@@ -198,6 +200,8 @@ def get(port: int, oid: str) -> bool:
 def test_snmpwalk_reads_wires_ports_reasons_and_alarms_by_their_names(page_wire, snmpd, credentials):
     journal.publish([an_alarm()], time.time())
     page_wire.publish(**{"custody_bytes": 2**40, "port1.up": 0, "refused.mid-stream": 2**33})
+    page_wire.publish(**{"worker1.frames_in": 9})
+    page_wire.decide({"web": 5, "rest": 6}, {"gold": 2})
 
     def walk() -> str:
         page_wire.publish()  # it must look alive
@@ -209,6 +213,10 @@ def test_snmpwalk_reads_wires_ports_reasons_and_alarms_by_their_names(page_wire,
         'SMARTWIRE-MIB::swPortInterface."w"."core" = eth2',
         'SMARTWIRE-MIB::swPortState."w"."core" = down',
         'SMARTWIRE-MIB::swReasonConnections."w".refused."mid-stream" = 8589934592 connections',
+        'SMARTWIRE-MIB::swMatchName."w".policy.2 = rest',
+        'SMARTWIRE-MIB::swMatchConnections."w".policy.2 = 6 connections',
+        'SMARTWIRE-MIB::swMatchConnections."w".class.1 = 2 connections',
+        'SMARTWIRE-MIB::swWorkerFramesIn."w".2 = 9 frames',
         "SMARTWIRE-MIB::swAlarmName.17 = port-down",
         "SMARTWIRE-MIB::swAlarmSeverity.17 = critical",
         "SMARTWIRE-MIB::swAlarmRaised.17 = 2025-11-25,0:0:0.5,+0:0",

@@ -99,6 +99,29 @@ def test_after_a_restart_of_the_collector_nothing_is_rolled_up_twice_or_not_at_a
     assert {mean for _, mean in found} == {5.0}
 
 
+def test_a_roll_up_out_of_memory_is_that_out_of_the_database(tmp_path, monkeypatch):
+    def fill(name: str):
+        rnd = random.Random(3)
+        store = Store(tmp_path / name, SHORT)
+        values, epoch = {"frames_in": 0, "flows": 0, "copper_frames": 5}, 0
+        for k in range(1, 400):
+            if rnd.random() < 0.03:
+                continue
+            if rnd.random() < 0.02:
+                epoch, values["frames_in"] = epoch + 1, 0
+            if k == 200:
+                values = {"new": 1, **values}
+            values = {n: v + rnd.randrange(50) if n != "flows" else rnd.randrange(9) for n, v in values.items()}
+            paths = [f"wire/w/{n}" for n in values]
+            store.append(DAY0 + 10 * k, [Reading("wire/w", str(epoch), paths, list(values.values()))])
+        return [store.db.execute(f"select * from {t} order by series, ts").fetchall() for t in ("minute", "quarter")]
+
+    fast = fill("memory.db")
+    monkeypatch.setattr(store_module.Recent, "points", lambda *_: None)
+    assert fast == fill("database.db")
+    assert len(fast[0]) > 100
+
+
 def test_a_long_pause_loses_no_roll_up_of_what_was_before_it(db):
     store = Store(db, SHORT)
     feed(store, 100)

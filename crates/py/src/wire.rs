@@ -126,7 +126,7 @@ impl Wire {
         guard::run(py, || self.wire.set_policies(&worker::Ruling::read(document)?))
     }
 
-    fn policies(&self, py: Python<'_>) -> PyResult<Vec<(String, u64)>> {
+    fn policies(&self, py: Python<'_>) -> PyResult<[Vec<(String, u64)>; 2]> {
         guard::run(py, || self.wire.policies())
     }
 

@@ -50,7 +50,7 @@ pub(crate) struct Made {
 }
 
 impl Made {
-    pub(crate) fn new(options: &Options, opened: &Opened) -> Result<Made, IoError> {
+    pub(crate) fn new(options: &Options, opened: &Opened, workers: usize) -> Result<Made, IoError> {
         let config = Config {
             max_segments: opened.about.frames.max(16),
             mtu: opened.about.mtu.clamp(576, 9216) as u16,
@@ -58,7 +58,7 @@ impl Made {
         };
         Ok(Made {
             news: Arc::new(Mutex::new(Vec::new())),
-            page: Some(Page::create(&options.stats, opened.about.ports.len(), &EXTRA)?),
+            page: Some(Page::create(&options.stats, opened.about.ports.len(), workers, &EXTRA)?),
             events: Arc::new(Mutex::new(EventRing::create(&options.events)?)),
             config,
             seed: options.seed.unwrap_or_else(fresh_seed),

@@ -31,14 +31,17 @@ const PORT_NAMES: [&str; 9] = [
 /// One wire's page. One writer; any number of readers.
 pub(crate) struct Page {
     memory: SharedWords,
+    /// Engines that have counters of their own there, beside the sums; none where there is one.
+    workers: usize,
     first: usize,
     next: usize,
 }
 
 impl Page {
-    /// Makes the file, all counters zero. `extra`: names that follow those of the engine and of the `ports`.
-    pub(crate) fn create(path: &Path, ports: usize, extra: &[&str]) -> Result<Page, IoError> {
-        let names = names(ports, extra);
+    /// Makes the file, all counters zero. `extra`: names that follow those of the engines and of the `ports`.
+    pub(crate) fn create(path: &Path, ports: usize, workers: usize, extra: &[&str]) -> Result<Page, IoError> {
+        let workers = if workers > 1 { workers } else { 0 };
+        let names = names(ports, workers, extra);
         let text = names.join("\n");
         let values = (HEADER + text.len()).next_multiple_of(8);
         let mut content = vec![0u8; values + 8 * names.len()];
@@ -48,7 +51,7 @@ impl Page {
             content[8 + 4 * i..12 + 4 * i].copy_from_slice(&(number as u32).to_le_bytes());
         }
         content[HEADER..HEADER + text.len()].copy_from_slice(text.as_bytes());
-        Ok(Page { memory: SharedWords::create(path, &content)?, first: values / 8, next: 0 })
+        Ok(Page { memory: SharedWords::create(path, &content)?, workers, first: values / 8, next: 0 })
     }
 
     /// Rewrites every value, in the order of the names; those of the engines are added up.
@@ -82,6 +85,9 @@ impl Page {
             ];
             values.into_iter().for_each(|v| self.put(v));
         }
+        for engine in engines.iter().take(self.workers) {
+            engine.values().into_iter().for_each(|v| self.put(v));
+        }
         extra.iter().for_each(|&v| self.put(v));
         self.end(now_ns);
     }
@@ -112,13 +118,16 @@ impl Page {
     }
 }
 
-fn names(ports: usize, extra: &[&str]) -> Vec<String> {
+fn names(ports: usize, workers: usize, extra: &[&str]) -> Vec<String> {
     let mut names: Vec<String> = Stats::NAMES.iter().map(|n| (*n).to_owned()).collect();
     names.extend(RefuseReason::ALL.iter().map(|r| format!("refused.{}", r.name())));
     names.extend(StopReason::ALL.iter().map(|r| format!("stopped.{}", r.name())));
     names.extend(Finding::ALL.iter().map(|f| format!("found.{}", f.name())));
     for port in 0..ports {
         names.extend(PORT_NAMES.iter().map(|n| format!("port{port}.{n}")));
+    }
+    for worker in 0..workers {
+        names.extend(Stats::NAMES.iter().map(|n| format!("worker{worker}.{n}")));
     }
     names.extend(extra.iter().map(|n| (*n).to_owned()));
     names
@@ -131,10 +140,11 @@ mod tests {
     #[test]
     fn a_page_has_as_many_values_as_names_and_an_even_sequence_number() {
         let path = std::env::temp_dir().join(format!("sw-page-{}", std::process::id()));
-        let mut page = Page::create(&path, 2, &["frames_free"]).unwrap();
+        let mut page = Page::create(&path, 2, 2, &["frames_free"]).unwrap();
         let stats = Stats { frames_in: 7, ..Stats::default() };
         let port = (PortStats { tx_bytes: 9, ..PortStats::default() }, true);
-        page.write(1234, &[stats.clone(), stats], &[port, port], &[55]);
+        let other = Stats { frames_in: 8, ..Stats::default() };
+        page.write(1234, &[stats, other], &[port, port], &[55]);
         let file = std::fs::read(&path).unwrap();
         std::fs::remove_file(&path).unwrap();
         let word = |at: usize| u64::from_le_bytes(file[at..at + 8].try_into().unwrap());
@@ -145,7 +155,8 @@ mod tests {
             std::str::from_utf8(&file[half(8)..half(8) + half(12)]).unwrap().split('\n').collect();
         assert_eq!(names.len(), half(20));
         let value = |name: &str| word(half(16) + 8 * names.iter().position(|n| *n == name).unwrap());
-        assert_eq!((value("frames_in"), value("port1.tx_bytes"), value("frames_free")), (14, 9, 55));
+        assert_eq!((value("frames_in"), value("port1.tx_bytes"), value("frames_free")), (15, 9, 55));
+        assert_eq!((value("worker0.frames_in"), value("worker1.frames_in")), (7, 8));
         assert_eq!(file.len(), half(16) + 8 * names.len());
     }
 }

@@ -41,8 +41,9 @@ impl Ruling {
         Policies::new(self.table.clone())
     }
 
-    /// Names of the policies, in their order.
-    pub(crate) fn names(&self) -> impl Iterator<Item = String> + '_ {
-        (0..self.table.len() as u16).map(|i| self.table.name(i).to_owned())
+    /// Names of the policies, and of the classes, in their order.
+    pub(crate) fn names(&self) -> [Vec<String>; 2] {
+        let policies = (0..self.table.len() as u16).map(|i| self.table.name(i).to_owned()).collect();
+        [policies, self.table.class_names().iter().map(|name| name.to_string()).collect()]
     }
 }

@@ -32,8 +32,8 @@ pub(crate) enum Ask {
     Tap(Option<Tap>, SyncSender<()>),
     /// Another table of policies, as it was written down; the answer is the one that was in force.
     Policies(Arc<str>, Policies, SyncSender<Policies>),
-    /// How often each policy decided.
-    Hits(SyncSender<Vec<u64>>),
+    /// How often each policy decided, and for how many connections of each class.
+    Hits(SyncSender<[Vec<u64>; 2]>),
     /// The copper wire was open.
     Opened(bool),
 }
@@ -187,7 +187,8 @@ impl Seat {
                 let _ = reply.try_send(policies);
             }
             Ask::Hits(reply) => {
-                let _ = reply.try_send(self.engine.policies().hits().to_vec());
+                let policies = self.engine.policies();
+                let _ = reply.try_send([policies.hits().to_vec(), policies.of_classes().to_vec()]);
             }
             Ask::Opened(late) => self.opened(now, late, io),
         }

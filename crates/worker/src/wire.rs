@@ -57,8 +57,8 @@ impl Wire {
     }
 
     fn start(options: &Options, opened: Opened) -> Result<Wire, IoError> {
-        let mut made = Made::new(options, &opened)?;
-        let count = options.workers.clamp(1, MOST_WORKERS);
+        let count = if options.engine.observe { 1 } else { options.workers.clamp(1, MOST_WORKERS) };
+        let mut made = Made::new(options, &opened, count)?;
         let mut wire = Wire {
             about: opened.about.clone(),
             desks: Vec::new(),
@@ -72,7 +72,7 @@ impl Wire {
             listening: options.engine.observe,
         };
         // A wire that is dropped half made stops what runs.
-        if count == 1 || options.engine.observe {
+        if count == 1 {
             made.single(&mut wire, opened)?;
         } else {
             made.spread(&mut wire, opened, count)?;
@@ -120,17 +120,19 @@ impl Wire {
         Ok(())
     }
 
-    /// The policies in force, each with the connections for which it decided.
+    /// The policies in force, each with the connections for which it decided; and the classes, with theirs.
     ///
     /// # Errors
     /// As [`Wire::order`].
-    pub fn policies(&self) -> Result<Vec<(String, u64)>, IoError> {
+    pub fn policies(&self) -> Result<[Vec<(String, u64)>; 2], IoError> {
         let here = self.policies.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut sum: Vec<(String, u64)> = here.names().map(|name| (name, 0)).collect();
-        for hits in self.ask(Ask::Hits)? {
-            sum.iter_mut().zip(hits).for_each(|((_, all), hits)| *all += hits);
+        let mut sums = here.names().map(|names| names.into_iter().map(|name| (name, 0)).collect::<Vec<_>>());
+        for counts in self.ask(Ask::Hits)? {
+            for (sum, counts) in sums.iter_mut().zip(counts) {
+                sum.iter_mut().zip(counts).for_each(|((_, all), count)| *all += count);
+            }
         }
-        Ok(sum)
+        Ok(sums)
     }
 
     /// True when nothing is optimized any more.

@@ -20,6 +20,7 @@ from smartwire.config.operations import moment, table
 from smartwire.config.pseudonyms import hider
 from smartwire.counters.buckets import Bucket
 from smartwire.counters.history import History
+from smartwire.counters.sources import Wires
 from smartwire.wire import registry
 from smartwire.wire.stats import StatsPage
 
@@ -75,7 +76,7 @@ def show_counters(session: Any, *, match: Pattern = "*", zero: bool = False) -> 
     match: only those whose name has this in it.
     zero: also those that are zero.
     """
-    found = {r.name: StatsPage(r.stats).read().values for r in registry.running() if r.stats.exists()}
+    found = {view.name: view.values for view in Wires().look()}
     wanted = match.strip("*")
     rows = [
         (wire, name, f"{value:,}")

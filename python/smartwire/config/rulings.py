@@ -16,7 +16,7 @@ from smartwire.wire.service import digest
 
 
 class Ruling(NamedTuple):
-    """A document, and the digest by which a wire names it; both are empty where no policy concerns the wire."""
+    """A document, and the digest by which a wire names it; both are empty where there is neither policy nor class."""
 
     text: str
     digest: str
@@ -26,9 +26,9 @@ def ruling(setup: Setup, wire: str) -> Ruling:
     """The policies that concern a wire."""
     policies = setup.config.get(("policies",), {})
     here = {n: p for n, p in policies.items() if wire in (p.get("match", {}).get("wire") or (wire,))}
-    if not here:
-        return Ruling("", "")
     classes = setup.config.get(("subscribers", "class"), {})
+    if not here and not classes:
+        return Ruling("", "")
     entries = [_policy(name, policy) for name, policy in here.items()]
     kinds = [
         {"name": name, "access": _prefixes(c, "prefix", "prefix-list"), "vlans": list(c.get("vlan", ()))}

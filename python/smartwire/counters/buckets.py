@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from operator import sub
 from typing import NamedTuple
 
 from smartwire.counters.names import GAUGE
@@ -83,15 +84,17 @@ def counter_buckets(
         breaks: restarts and clock steps.
         kept: the counter goes on over restarts.
     """
+    points = list(points)
     restarts, steps = breaks.restarts, breaks.steps
     marked = {*restarts, *steps}
+    if (steady := steady_buckets(points, width, gap, marked)) is not None:
+        return steady
     out: list[Bucket] = []
     n = total = last = 0
     low = high = 0.0
-    points = iter(points)
-    before, value = next(points, (0, 0))
+    before, value = points[0] if points else (0, 0)
     end = None  # of the open bucket
-    for ts, reading in points:
+    for ts, reading in points[1:]:
         if end is None or ts > end:
             if end is not None:
                 out.append(Bucket(end - width, n, min(total, TOP), low, high, last))
@@ -112,6 +115,34 @@ def counter_buckets(
         before, value, last = ts, reading, reading
     if end is not None:
         out.append(Bucket(end - width, n, min(total, TOP), low, high, last))
+    return out
+
+
+def steady_buckets(points: Sequence[tuple[int, int]], width: int, gap: int, marked: set[int]) -> list[Bucket] | None:
+    """The same of readings at every step, with no break among them, as nearly all are: several times faster.
+
+    Returns:
+        None for all others.
+    """
+    if len(points) < 2:
+        return None
+    times, values = zip(*points, strict=True)
+    step = times[1] - times[0]
+    if step > gap or width % step or times[0] % step or times != tuple(range(times[0], times[-1] + 1, step)):
+        return None
+    grown = list(map(sub, values[1:], values))
+    if min(grown) < 0 or not marked.isdisjoint(times):
+        return None
+    out: list[Bucket] = []
+    at = 0
+    end = -(-times[1] // width) * width
+    while at < len(grown):
+        until = min(at + (end - times[at + 1]) // step + 1, len(grown))
+        part = grown[at:until]
+        total = min(values[until] - values[at], TOP)
+        seconds = step * len(part)
+        out.append(Bucket(end - width, seconds, total, min(part) / step, max(part) / step, values[until]))
+        at, end = until, end + width
     return out
 
 
@@ -140,15 +171,17 @@ def buckets(
 def merge(parts: Iterable[Bucket], width: int) -> list[Bucket]:
     """Buckets of `width` out of smaller ones, by time. Those in which nothing is known give no minimum."""
     out: list[Bucket] = []
-    for part in parts:
-        start = part.start // width * width
-        if not out or out[-1].start != start:
-            out.append(part._replace(start=start))
+    start, n, total, low, high, last = None, 0, 0, 0.0, 0.0, 0
+    for begin, more_n, more, least, most, newest in parts:
+        if begin // width * width != start:
+            if start is not None:
+                out.append(Bucket(start, n, min(total, TOP), low, high, last))
+            start = begin // width * width
+            n, total, low, high, last = more_n, more, least, most, newest
             continue
-        _, n, total, low, high, _ = out[-1]
-        if not n or not part.n:
-            low, high = (part.min, part.max) if part.n else (low, high)
-        else:
-            low, high = min(low, part.min), max(high, part.max)
-        out[-1] = Bucket(start, n + part.n, min(total + part.sum, TOP), low, high, part.last)
+        if more_n:
+            low, high = (min(low, least), max(high, most)) if n else (least, most)
+        n, total, last = n + more_n, total + more, newest
+    if start is not None:
+        out.append(Bucket(start, n, min(total, TOP), low, high, last))
     return out

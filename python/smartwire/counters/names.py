@@ -94,6 +94,8 @@ METRICS: dict[str, Metric] = {
     "refused": counter("connections", "Connections never optimized, by reason"),
     "stopped": counter("connections", "Connections that stopped being optimized, by reason"),
     "found": counter("connections", "Connections with something wrong at a neighbour, by what"),
+    # Of a policy, and of a class of subscribers: crates/engine/src/policy/mod.rs.
+    "connections": counter("connections", "Connections that the policy decided about, or of subscribers of the class"),
     # Of a port: crates/worker/src/page.rs.
     "rx_frames": counter("frames", "Frames received from the port"),
     "rx_bytes": counter("bytes", "Bytes received from the port"),

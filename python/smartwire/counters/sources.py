@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache
@@ -81,12 +82,12 @@ class Wires:
             epoch = f"{boot_id()}:{wire.info.get('pid')}:{wire.info.get('started')}"
             key = (wire.name, epoch)
             age, values = None, {}
-            with contextlib.suppress(Error):
+            with contextlib.suppress(Error, OSError, ValueError):
                 page = seen[key] = self.pages.get(key) or StatsPage(wire.stats)
                 sample = page.read()
                 age, values = sample.age_s, sample.values
                 if age <= STALE_S:
-                    values = values | self.sample(wire, values.get("flows", 0))
+                    values = values | decided(wire) | self.sample(wire, values.get("flows", 0))
             found.append(WireView(wire.name, wire.info, epoch, age, values))
         self.pages = seen
         return found
@@ -108,13 +109,35 @@ class Wires:
         return self.paths[key]
 
     def __call__(self) -> list[Reading]:
-        """A look, as a source; `views` keeps what was seen."""
+        """A look, as a source; `views` keeps what was seen, and others may read what the wires were asked."""
         self.views = self.look()
+        for view in self.views:
+            kept = {name: value for name, value in view.values.items() if name.startswith(("policy.", "class."))}
+            if kept and (directory := registry.root() / view.name).is_dir():
+                draft = directory / f"{DECIDED}.new"
+                with contextlib.suppress(OSError):
+                    draft.write_text(json.dumps(kept))
+                    draft.replace(directory / DECIDED)
         return self.readings(self.views)
 
 
 PATIENCE_S = 2.0
-"""A supervisor that says nothing for so long is not waited for."""
+"""A process that says nothing for so long is not waited for."""
+
+
+DECIDED = "decided.json"
+"""In a wire's run directory: what the collector was told, for those who may not ask the wire (snmpd's agent)."""
+
+
+def decided(wire: registry.Running) -> dict[str, int]:
+    """Connections by policy and by class, named as on a page, which cannot have them: they come and go."""
+    if not wire.info.get("policies"):
+        return {}
+    if not os.access(wire.socket, os.W_OK):
+        return dict(json.loads((wire.directory / DECIDED).read_text()))
+    said = control.ask(wire.socket, "policies", patience_s=PATIENCE_S)
+    kinds = (("policy", "policies"), ("class", "classes"))
+    return {f"{kind}.{one['name']}.connections": one["connections"] for kind, key in kinds for one in said[key]}
 
 
 @dataclass(frozen=True)

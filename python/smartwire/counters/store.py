@@ -14,7 +14,8 @@ keep     level                          the retention with which it is written
 
 Raw rows are written in the order of their key: appended, never in the middle. Roll-ups are keyed the other way round,
 for readers of one series over a year; to keep a tick short they are made in turn: in the course of one coarse step each
-tick rolls up its share of the series, the whole last coarse step at a time. Until then readers take raw rows.
+tick rolls up its share of the series, the whole last coarse step at a time, out of memory. Until then readers take raw
+rows.
 
 Size. A series takes, per raw row, 15 bytes and those of its value (1, 2, 3, 4, 6 or 8), and per bucket about 37 and
 those of its value: see :func:`size_bytes`. With the default retention a series of 4-byte values needs 3.2 MB.
@@ -26,13 +27,16 @@ import contextlib
 import os
 import sqlite3
 import time
+from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
 from smartwire.counters.buckets import TOP, Breaks, Bucket, buckets, merge
 from smartwire.counters.names import about, source_of, split
+from smartwire.counters.recent import Part, Recent
 from smartwire.errors import Error, UsageError
 
 SCHEMA = """
@@ -174,6 +178,7 @@ class Store:
         newest = "select source, id from epoch e where ts = (select max(ts) from epoch where source = e.source)"
         self.epochs: dict[str, str] = dict(self.db.execute(newest))
         self.newest: int = self.db.execute("select coalesce(max(ts), 0) from tick").fetchone()[0]
+        self.recent = Recent(2 * self.retention.quarter[0] + self.retention.gap, self.newest)
 
     def append(self, ts: int, readings: Iterable[Reading], *, stepped: bool = False, prune: bool = True) -> None:
         """Records what was read at `ts` (unix s, a multiple of the raw step), and does its share of the upkeep.
@@ -214,6 +219,7 @@ class Store:
     def insert(self, ts: int, readings: Iterable[Reading]) -> None:
         """The raw rows."""
         flat: list[int] = []
+        parts: list[Part] = []
         self.left_out = 0
         for source, epoch, paths, values in readings:
             if self.epochs.get(source) != epoch:
@@ -221,13 +227,18 @@ class Store:
                 self.epochs[source] = epoch
             numbers = self.numbers(source, paths, ts)
             self.left_out += numbers.count(0)
-            for number, value in zip(numbers, values, strict=True):
-                if number:
-                    flat += (ts, number, value if value < TOP else TOP)
-        for at in range(0, len(flat), 3 * CHUNK):
-            part = flat[at : at + 3 * CHUNK]
-            rows = ",".join(["(?,?,?)"] * (len(part) // 3))
-            self.db.execute(f"insert or replace into raw values {rows}", part)
+            if max(values, default=0) > TOP:
+                values = [min(value, TOP) for value in values]
+            rows: Iterable[tuple[int, int]] = zip(numbers, values, strict=True)
+            if self.left_out:
+                rows = (row for row in rows if row[0])
+            flat += chain.from_iterable(rows)
+            parts.append(Part(numbers, array("q", values)))
+        for at in range(0, len(flat), 2 * CHUNK):
+            part = flat[at : at + 2 * CHUNK]
+            rows = ",".join(["(?1,?,?)"] * (len(part) // 2))
+            self.db.execute(f"insert or replace into raw values {rows}", (ts, *part))
+        self.recent.add(ts, parts)
 
     def numbers(self, source: str, paths: Sequence[str], ts: int) -> list[int]:
         """The numbers of the paths' series."""
@@ -266,8 +277,12 @@ class Store:
         if not due:
             return
         since = min(row[3] for row in due)
-        points = raw_points(db, first, last, since - self.retention.gap, end)
+        asked = (first, last, since - self.retention.gap, end)
+        points = self.recent.points(*asked)
+        if points is None:  # soon after a start
+            points = raw_points(db, *asked)
         breaks = load_breaks(db, {source_of(row[1]) for row in due}, since - self.retention.gap, end)
+        seen: list[tuple[int, int]] = []
         minutes: list[tuple[float, ...]] = []
         quarters: list[tuple[float, ...]] = []
         for number, path, kind, rolled in due:
@@ -278,7 +293,8 @@ class Store:
             minutes += [(number, *row) for row in fine]
             quarters += [(number, *row) for row in merge(fine, coarse)]
             if own:
-                db.execute("update series set seen = ? where id = ?", (own[-1][0], number))
+                seen.append((own[-1][0], number))
+        db.executemany("update series set seen = ? where id = ?", seen)
         for table, rows in (("minute", minutes), ("quarter", quarters)):
             db.executemany(f"insert or replace into {table} values (?, ?, ?, ?, ?, ?, ?)", rows)
         db.execute("update series set rolled = ? where id between ? and ? and rolled < ?", (end, first, last, end))
@@ -292,9 +308,9 @@ class Store:
             db.execute("delete from raw where ts = ?", (then,))
             db.execute("delete from tick where ts = ?", (then,))
         first, last = self.turn(ts)
-        for number in range(first, min(last, self.top) + 1):
-            db.execute("delete from minute where series = ? and ts < ?", (number, ts - keep.minute[1]))
-            db.execute("delete from quarter where series = ? and ts < ?", (number, ts - keep.quarter[1]))
+        numbers = range(first, min(last, self.top) + 1)
+        for table, (_, kept) in (("minute", keep.minute), ("quarter", keep.quarter)):
+            db.executemany(f"delete from {table} where series = ? and ts < {ts - kept}", [(n,) for n in numbers])
         gone = "delete from series where id between ? and ? and seen < ? returning path"
         for (path,) in db.execute(gone, (first, last, ts - keep.quarter[1])).fetchall():
             del self.ids[path]

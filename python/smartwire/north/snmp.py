@@ -37,7 +37,7 @@ Value = tuple[str, str]
 
 ROOT: Oid = (1, 3, 6, 1, 4, 1, PEN, 1)
 OBJECTS: Oid = (*ROOT, 1)
-WIRES, PORTS, REASONS, ALARMS = ((*OBJECTS, table, 1) for table in (10, 11, 12, 13))
+WIRES, PORTS, REASONS, ALARMS, MATCHES, WORKERS = ((*OBJECTS, table, 1) for table in (10, 11, 12, 13, 14, 15))
 FRESH_S = 2.0
 SEVERITIES = {"cleared": 1, "indeterminate": 2, "critical": 3, "major": 4, "minor": 5, "warning": 6}
 """As in ITU-ALARM-TC-MIB (RFC 3877)."""
@@ -52,7 +52,12 @@ WIRE_COLUMNS = (
 PORT_COLUMNS = (
     (4, "rx_frames"), (5, "rx_bytes"), (6, "tx_frames"), (7, "tx_bytes"), (8, "rx_dropped"), (9, "tx_dropped"),
 )  # fmt: skip
+WORKER_COLUMNS = (
+    (2, "counter64", "frames_in"), (3, "counter64", "bytes_in"), (4, "counter64", "frames_out"),
+    (5, "counter64", "bytes_out"), (6, "gauge", "flows"),
+)  # fmt: skip
 REASON_KINDS = (("refused.", 1), ("stopped.", 2))
+MATCH_KINDS = (("policy.", 1), ("class.", 2))
 
 
 def text(value: str) -> Value:
@@ -80,7 +85,7 @@ def date_and_time(unix_s: float) -> Value:
 
 
 def wire_rows(view: WireView, now: float) -> Iterable[tuple[Oid, Value]]:
-    """The rows of one wire in swWireTable, swPortTable and swReasonTable."""
+    """The rows of one wire in all tables but the alarms'."""
     key = index(view.name)
     yield (*WIRES, 2, *key), text(str(view.info.get("access", "")))
     yield (*WIRES, 3, *key), text(str(view.info.get("core", "")))
@@ -103,6 +108,17 @@ def wire_rows(view: WireView, now: float) -> Iterable[tuple[Oid, Value]]:
             if name.startswith(prefix):
                 row = (*key, kind, *index(name.removeprefix(prefix)))
                 yield (*REASONS, 3, *row), number("counter64", value)
+    for prefix, kind in MATCH_KINDS:
+        found = [name for name in view.values if name.startswith(prefix)]
+        for order, name in enumerate(found, 1):
+            row = (*key, kind, order)
+            yield (*MATCHES, 3, *row), text(name.removeprefix(prefix).removesuffix(".connections"))
+            yield (*MATCHES, 4, *row), number("counter64", view.values[name])
+    worker = 0
+    while f"worker{worker}.frames_in" in view.values:
+        for column, kind, name in WORKER_COLUMNS:
+            yield (*WORKERS, column, *key, worker + 1), number(kind, view.values.get(f"worker{worker}.{name}", 0))
+        worker += 1
 
 
 def alarm_rows(alarm: Alarm) -> Iterable[tuple[Oid, Value]]:

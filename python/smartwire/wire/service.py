@@ -33,8 +33,8 @@ class Wire(Protocol):
     def subscribers(self) -> list[dict[str, Any]]:
         """All subscribers."""
 
-    def policies(self) -> list[tuple[str, int]]:
-        """The policies in force, and how many connections each decided about."""
+    def policies(self) -> list[list[tuple[str, int]]]:
+        """The policies in force, and the classes, each with how many connections it had."""
 
     def set_policies(self, document: str) -> None:
         """Puts others in force."""
@@ -91,10 +91,11 @@ class Service:
         return info
 
     def policies(self, request: dict[str, Any]) -> Iterator[dict[str, Any]]:
-        """The policies in force, in their order, each with how many connections it decided about."""
+        """The policies in force, and the classes, in their order, each with how many connections it had."""
         yield from ()
-        decided = [{"name": name, "connections": count} for name, count in self.wire.policies()]
-        return {"digest": json.loads(self.info.read_text()).get("policies", ""), "policies": decided}
+        policies, classes = ([{"name": n, "connections": c} for n, c in counts] for counts in self.wire.policies())
+        digest = json.loads(self.info.read_text()).get("policies", "")
+        return {"digest": digest, "policies": policies, "classes": classes}
 
     def set_policies(self, request: dict[str, Any]) -> Iterator[dict[str, Any]]:
         """Puts the policies of a file in force, all at once."""

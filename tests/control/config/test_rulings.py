@@ -28,6 +28,10 @@ def test_without_policies_a_wire_is_told_nothing():
     assert ruling(setup("set policies p match wire south"), "north") == ("", "")
 
 
+def test_where_there_are_only_classes_a_wire_is_told_them_to_count_their_connections():
+    assert json.loads(ruling(setup("set subscribers class gold vlan 7"), "north").text)["classes"][0]["name"] == "gold"
+
+
 def test_everything_that_a_policy_says_is_in_the_document():
     lines = """
 set subscribers class gold prefix 10.1.0.0/16 prefix-list big vlan 7

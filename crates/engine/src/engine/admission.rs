@@ -60,7 +60,7 @@ impl Engine {
         if !table.clamps() || self.sh.cfg.observe {
             return None;
         }
-        let policy = table.get(self.policy_of(parsed, io))?;
+        let policy = table.get(table.resolve(&self.question(parsed, io)?)?)?;
         let most = policy.mss[s.side as usize].filter(|most| s.options.mss.is_some_and(|mss| mss > *most))?;
         // TCP-AO signs the options (RFC 5925 section 5.1), TCP-MD5 does not, but who signs wants to be left alone.
         let signed = s.options.kinds.0 & (Kinds::MD5.0 | Kinds::AO.0) != 0;
@@ -166,20 +166,18 @@ impl Engine {
         Ok(who)
     }
 
-    /// The policy of the connection that a frame is of.
-    fn policy_of<I: Io>(&self, parsed: &Parsed, io: &I) -> u16 {
-        let table = self.sh.policies.table();
-        if table.is_empty() {
-            return NO_POLICY;
+    /// What policies look at, of the connection that a frame is of; nothing where there are none.
+    fn question<I: Io>(&self, parsed: &Parsed, io: &I) -> Option<Question> {
+        if self.sh.policies.table().is_empty() {
+            return None;
         }
         let vlan = outer_vlan(parsed::slice(io.bytes(parsed.rx.frame), parsed.rx.off, parsed.rx.len));
-        table.resolve(&Question::of(&parsed.key, vlan)).unwrap_or(NO_POLICY)
+        Some(Question::of(&parsed.key, vlan))
     }
 
     fn make<I: Io>(&mut self, now: Now, parsed: &Parsed, agreed: &Agreed, io: &mut I) -> Result<u32, RefuseReason> {
         let key = &parsed.key;
-        let policy = self.policy_of(parsed, io);
-        self.sh.policies.hit(policy);
+        let policy = self.question(parsed, io).map_or(NO_POLICY, |q| self.sh.policies.decide(&q));
         let who = self.may(parsed, agreed, policy)?;
         let [towards_access, towards_core] = self.learn_paths(parsed, agreed, io)?;
         let Some(sub) = self.sh.subs.open(who) else {

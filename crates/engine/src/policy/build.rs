@@ -61,6 +61,7 @@ pub(super) fn build(description: &Description) -> Built<Table> {
         ports: ports(entries, &mut sets),
         classes: classes(description, &mut sets)?,
         sets: sets.finish(),
+        class_names: description.classes.iter().map(|c| c.name.as_str().into()).collect(),
         names,
         by_name,
     })

@@ -111,6 +111,7 @@ impl Question {
 pub struct Table {
     policies: Vec<Policy>,
     names: Vec<Box<str>>,
+    class_names: Vec<Box<str>>,
     /// Indices of `names`, in the order of the names.
     by_name: Vec<u16>,
     sets: Sets,
@@ -154,11 +155,17 @@ impl Table {
         let core = self.sets.get(self.core.find(q.core));
         let port = self.sets.get(self.ports[usize::from(q.core_port)]);
         let words = self.policies.len().div_ceil(64);
-        // Behind the policies stand the classes: a subscriber is in the first that has its address or its VLAN.
-        let class = first_bit(access[words..].iter().zip(&vlan[words..]).map(|(a, v)| a | v));
-        let class = self.sets.get(self.classes[class.map_or(0, |class| class + 1)]);
+        let class = self.sets.get(self.classes[self.class_of(q).map_or(0, |class| class + 1)]);
         let found = first_bit((0..words).map(|i| access[i] & vlan[i] & core[i] & port[i] & class[i]));
         found.map(|policy| policy as u16)
+    }
+
+    /// The class of a connection's subscriber, by its index: the first that has its address or its VLAN.
+    pub fn class_of(&self, q: &Question) -> Option<usize> {
+        // They stand behind the policies, from a whole word on.
+        let words = self.policies.len().div_ceil(64);
+        let (access, vlan) = (self.access.find(q.access), self.vlans[usize::from(q.vlan & 0x0fff)]);
+        first_bit(self.sets.get(access)[words..].iter().zip(&self.sets.get(vlan)[words..]).map(|(a, v)| a | v))
     }
 
     /// A policy by its index.
@@ -172,14 +179,19 @@ impl Table {
         self.policies.len()
     }
 
-    /// True without policies.
+    /// True without policies and classes: no connection needs to be looked at.
     pub fn is_empty(&self) -> bool {
-        self.policies.is_empty()
+        self.policies.is_empty() && self.class_names.is_empty()
     }
 
     /// What a policy is called.
     pub fn name(&self, policy: u16) -> &str {
         self.names.get(usize::from(policy)).map_or("", |name| name)
+    }
+
+    /// What the classes are called, in their order.
+    pub fn class_names(&self) -> &[Box<str>] {
+        &self.class_names
     }
 
     /// Some policy clamps segment sizes.
@@ -203,18 +215,19 @@ fn first_bit(words: impl Iterator<Item = u64>) -> Option<usize> {
     words.enumerate().find(|(_, word)| *word != 0).map(|(i, word)| 64 * i + word.trailing_zeros() as usize)
 }
 
-/// A table in force, and how often each of its policies decided.
+/// A table in force, how often each of its policies decided, and for how many connections of each class.
 #[derive(Debug)]
 pub struct Policies {
     table: Arc<Table>,
     hits: Vec<u64>,
+    of_classes: Vec<u64>,
 }
 
 impl Policies {
     /// A table of which no policy has decided yet.
     pub fn new(table: Arc<Table>) -> Policies {
-        let hits = vec![0; table.len()];
-        Policies { table, hits }
+        let (hits, of_classes) = (vec![0; table.len()], vec![0; table.class_names().len()]);
+        Policies { table, hits, of_classes }
     }
 
     /// No policies: every connection is optimized in the usual way.
@@ -232,18 +245,31 @@ impl Policies {
         &self.hits
     }
 
-    /// One connection more.
-    pub(crate) fn hit(&mut self, policy: u16) {
-        if let Some(hits) = self.hits.get_mut(usize::from(policy)) {
-            *hits += 1;
-        }
+    /// Connections of subscribers of each class, in the order of the classes.
+    pub fn of_classes(&self) -> &[u64] {
+        &self.of_classes
     }
 
-    /// What policies of the same names have decided before goes on counting.
+    /// The policy of one connection more, which is counted.
+    pub(crate) fn decide(&mut self, question: &Question) -> u16 {
+        if let Some(class) = self.table.class_of(question) {
+            self.of_classes[class] += 1;
+        }
+        let Some(policy) = self.table.resolve(question) else { return NO_POLICY };
+        self.hits[usize::from(policy)] += 1;
+        policy
+    }
+
+    /// What was counted of policies and classes of the same names goes on.
     pub(crate) fn go_on_from(&mut self, before: &Policies) {
         for (i, hits) in before.hits.iter().enumerate() {
             if let Some(here) = self.table.named(before.table.name(i as u16)) {
                 self.hits[here] = *hits;
+            }
+        }
+        for (name, count) in before.table.class_names.iter().zip(&before.of_classes) {
+            if let Some(here) = self.table.class_names.iter().position(|n| n == name) {
+                self.of_classes[here] = *count;
             }
         }
     }

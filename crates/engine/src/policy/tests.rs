@@ -1,4 +1,4 @@
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::describe::{Class, Entry, Prefixes};
 use super::*;
@@ -220,18 +220,36 @@ fn two_thousand_policies_and_a_list_of_131072_prefixes_stay_small_and_agree() {
     assert_eq!(ask(&table, "10.0.0.1", "22.0.0.1", 443, 0), None);
 }
 
+/// A port, or a number below 256, that only this name has.
+fn port(name: &str) -> u16 {
+    u16::from(name.as_bytes()[0])
+}
+
 #[test]
-fn what_policies_of_the_same_names_decided_goes_on_counting() {
-    let named = |names: &[&str]| {
-        let policies = names.iter().map(|name| entry(name)).collect();
-        Policies::new(Arc::new(Table::build(&Description { policies, ..Description::default() }).unwrap()))
+fn what_policies_and_classes_of_the_same_names_counted_goes_on_counting() {
+    let named = |names: &[&str], classes: &[&str]| {
+        let policies = names.iter().map(|name| Entry { ports: Some(vec![(port(name), port(name))]), ..entry(name) }).collect();
+        let class = |(i, name): (usize, &&str)| Class {
+            name: (*name).into(),
+            access: Prefixes { prefixes: vec![format!("10.{}.0.0/16", port(name))], ..Prefixes::default() },
+            vlans: vec![i as u16 + 100],
+        };
+        let classes = classes.iter().enumerate().map(class).collect();
+        Policies::new(Arc::new(Table::build(&Description { policies, classes, ..Description::default() }).unwrap()))
     };
-    let mut before = named(&["a", "b", "c"]);
-    before.hit(0);
-    before.hit(2);
-    before.hit(2);
-    before.hit(NO_POLICY);
-    let mut after = named(&["c", "d", "a"]);
+    let question = |policy: &str, class: &str| Question {
+        access: Ipv4Addr::new(10, port(class) as u8, 0, 1).to_ipv6_mapped(),
+        core: Ipv4Addr::new(192, 0, 2, 1).to_ipv6_mapped(),
+        core_port: port(policy),
+        vlan: 0,
+    };
+    let mut before = named(&["a", "b", "c"], &["gold", "lead"]);
+    for (policy, class) in [("a", "gold"), ("c", "lead"), ("c", "gold"), ("z", "z")] {
+        before.decide(&question(policy, class));
+    }
+    assert_eq!((before.hits(), before.of_classes()), (&[1, 0, 2][..], &[2, 1][..]));
+    let mut after = named(&["c", "d", "a"], &["new", "gold"]);
     after.go_on_from(&before);
+    assert_eq!(after.of_classes(), [0, 2]);
     assert_eq!(after.hits(), [2, 0, 1]);
 }
