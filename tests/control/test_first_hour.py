@@ -221,3 +221,33 @@ def test_a_wheel_that_is_none_or_does_not_start_changes_nothing(tmp_path, monkey
     assert software.link("current") is None
     assert [p.name for p in (tmp_path / "software").iterdir()] == []
     assert not (tmp_path / "x").exists()
+
+
+def wheel(place: Path, name: str, version: str, needs: str = "", module: str = "") -> Path:
+    """A wheel of a package that is one file."""
+    made = place / f"{name}-{version}-py3-none-any.whl"
+    about = f"{name}-{version}.dist-info"
+    with zipfile.ZipFile(made, "w") as archive:
+        archive.writestr(f"{name}/__init__.py", module)
+        archive.writestr(f"{about}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{needs}")
+        archive.writestr(f"{about}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        archive.writestr(f"{about}/RECORD", "")
+    return made
+
+
+def test_what_a_new_version_needs_comes_from_beside_its_wheel_and_where_it_is_not_nothing_changes(
+    tmp_path, monkeypatch
+):
+    from smartwire.config import software
+
+    monkeypatch.setenv("SMARTWIRE_SOFTWARE", str(tmp_path / "software"))
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    made = wheel(tmp_path, "smartwire", "9.9.6", "Requires-Dist: swneeded>=2\n", "import swneeded\n")
+    with pytest.raises(Error, match=r"What 9\.9\.6 needs cannot be had .*swneeded.*put its wheels beside it"):
+        software.add(None, str(made))
+    assert [p.name for p in (tmp_path / "software").iterdir()] == []
+    wheel(tmp_path, "swneeded", "2.1")
+    place = software.unpack(made)
+    software.fetch(made, place)
+    assert (place / "swneeded" / "__init__.py").exists()
+    assert not (place / "click").exists()  # that is installed

@@ -227,10 +227,14 @@ def status_of(pid: int) -> str:
 def test_whoever_parses_requests_for_metrics_has_no_right_and_gets_nothing_else(plane, page_wire):
     port = free_port()
     follow(plane, setup("protocols prometheus enabled true", f"protocols prometheus port {port}"))
-    shown = status_of(plane.front.process.pid)
-    for kind in ("CapInh", "CapPrm", "CapEff", "CapAmb"):
-        assert f"{kind}:\t0000000000000000" in shown
-    assert "NoNewPrivs:\t1" in shown
+    threads = [int(p.name) for p in Path(f"/proc/{plane.front.process.pid}/task").iterdir()]
+    assert len(threads) > 1
+    for thread in threads:
+        shown = status_of(thread)
+        for kind in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"):
+            assert f"{kind}:\t0000000000000000" in shown
+        assert "NoNewPrivs:\t1" in shown
+        assert "Uid:\t0" not in shown
     ours, theirs = socket.socketpair()
     plane.front.ours, kept = ours, plane.front.ours
     with theirs:

@@ -1,11 +1,15 @@
-"""Upgrades without a reset: a wheel is unpacked beside the others; wires hand connections back and return with it.
+"""Upgrades: a wheel is unpacked beside the others; wires and proxies end in order and return with it.
 
-``/opt/smartwire`` (or $SMARTWIRE_SOFTWARE) has a directory per version that was added, and two links: ``current``,
-which smartwired and its wires run from, and ``previous``. Without ``current`` they run from where they were installed.
+``/opt/smartwire`` (or $SMARTWIRE_SOFTWARE) has a directory per version that was added, with the packages that it needs
+and the box has not, and two links: ``current``, which smartwired, its wires and proxies run from, and ``previous``.
+Without ``current`` they run from where they were installed.
 """
 
 from __future__ import annotations
 
+import importlib.metadata
+import importlib.util
+import json
 import os
 import re
 import shutil
@@ -14,13 +18,16 @@ import subprocess
 import sys
 import time
 import zipfile
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import smartwire
 from smartwire.config.commands import Answer, FileName, command
 from smartwire.config.operations import WHOLE
+from smartwire.config.proxypart import OWNER
 from smartwire.errors import Error, NotThere
+from smartwire.proxy import registry as proxies
 from smartwire.wire import control, registry
 
 LARGEST = 512 << 20
@@ -43,9 +50,14 @@ def link(name: str) -> Path | None:
 
 def environment() -> dict[str, str]:
     """The environment in which the current version runs."""
-    known = [p for p in os.environ.get("PYTHONPATH", "").split(":") if p and not Path(p).is_relative_to(directory())]
+    known = outside(os.environ.get("PYTHONPATH", "").split(":"))
     here = link("current")
     return os.environ | {"PYTHONPATH": ":".join([str(here), *known] if here else known)}
+
+
+def outside(paths: list[str]) -> list[str]:
+    """Those that are no version's that was added."""
+    return [p for p in paths if p and not Path(p).is_relative_to(directory())]
 
 
 def enter() -> None:
@@ -66,14 +78,17 @@ def show_software(session: Any) -> Answer:
 
 
 @command("request system software add", permission="everything")
-def add(session: Any, file: FileName) -> Answer:
-    """Upgrade from a wheel: wires hand their connections back one after the other, and return with it; no resets.
+def add(session: Any, file: FileName, *, keep_proxies: bool = False) -> Answer:
+    """Upgrade from a wheel: wires hand connections back and return with it, without a reset; proxies finish and return.
 
-    file: the wheel, a path on the box.
+    file: the wheel, a path on the box; what it needs may lie beside it.
+    keep-proxies: leave proxies, and what is in them, with the version that they were started with.
     """
-    place = unpack(Path(file))
+    wheel = Path(file)
+    place = unpack(wheel)
     before = link("current")
     try:
+        fetch(wheel, place)
         probe(place)
     except Error:
         if place != before:
@@ -81,18 +96,21 @@ def add(session: Any, file: FileName) -> Answer:
         raise
     point("previous", before)
     point("current", place)
-    return swap(session, place.name)
+    return swap(session, place.name, keep_proxies)
 
 
 @command("request system software rollback", permission="everything")
-def rollback(session: Any) -> Answer:
-    """Go back to the version before, in the same way."""
+def rollback(session: Any, *, keep_proxies: bool = False) -> Answer:
+    """Go back to the version before, in the same way.
+
+    keep-proxies: leave proxies, and what is in them, with the version that they were started with.
+    """
     if not (directory() / "current").is_symlink():
         raise NotThere("No version was added: this is the one that was installed.")
     before, now = link("previous"), link("current")
     point("previous", now)
     point("current", before)
-    return swap(session, before.name if before else "the installed version")
+    return swap(session, before.name if before else "the installed version", keep_proxies)
 
 
 def unpack(wheel: Path) -> Path:
@@ -126,6 +144,41 @@ def unpack(wheel: Path) -> Path:
     return place
 
 
+def fetch(wheel: Path, place: Path) -> None:
+    """Puts the packages that a version needs, and this box has not, beside it: from the wheel's directory, or PyPI.
+
+    Raises:
+        Error: they cannot be had.
+    """
+    about = next(place.glob("smartwire-*.dist-info/METADATA"))
+    needs = sorted(re.findall(r"^Requires-Dist: (.+)$", about.read_text(), re.M))
+    installed = importlib.metadata.distributions(name="smartwire", path=outside(sys.path))
+    if not needs or needs in [sorted(each.requires or []) for each in installed]:
+        return
+    named = f"{wheel}[web]" if importlib.util.find_spec("nicegui") else str(wheel)
+    found = json.loads(pip(place.name, "--dry-run", "--report", "-", "--find-links", str(wheel.parent), named))
+    missing = [
+        f"{m['name']}=={m['version']}"
+        for m in (one["metadata"] for one in found["install"])
+        if m["name"] != "smartwire"
+    ]
+    if missing:
+        pip(place.name, "--no-deps", "--target", str(place), "--find-links", str(wheel.parent), *missing)
+
+
+def pip(version: str, *argv: str) -> str:
+    """What ``pip install`` says; raises Error with its last words if it fails."""
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--retries", "1", "--timeout", "15", *argv]
+    env = os.environ | {"PYTHONPATH": ":".join(outside(os.environ.get("PYTHONPATH", "").split(":")))}
+    env |= {"PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_ROOT_USER_ACTION": "ignore"}
+    done = subprocess.run(command, capture_output=True, text=True, env=env, check=False)
+    if done.returncode:
+        said = next((line for line in reversed(done.stderr.splitlines()) if line.startswith("ERROR")), "pip failed")
+        said = said.removeprefix("ERROR: ").rstrip(".")
+        raise Error(f"What {version} needs cannot be had ({said}): put its wheels beside it. Nothing was changed.")
+    return done.stdout
+
+
 def probe(place: Path) -> None:
     """Raises Error, with its last words, unless the version in a directory starts on this machine."""
     env = os.environ | {"PYTHONPATH": str(place)}
@@ -146,8 +199,8 @@ def point(name: str, to: Path | None) -> None:
     draft.replace(path)
 
 
-def swap(session: Any, version: str) -> Answer:
-    """Each wire hands its connections back, leaves, and returns with the current version; then smartwired does."""
+def swap(session: Any, version: str, keep_proxies: bool) -> Answer:
+    """Each wire hands its connections back, leaves, and returns with the current version; proxies, then smartwired."""
     engine = session.engine
     os.environ["PYTHONPATH"] = environment()["PYTHONPATH"]
     handed = reset = 0
@@ -157,27 +210,50 @@ def swap(session: Any, version: str) -> Answer:
         done = control.ask(wire.socket, "drain", target=WHOLE, limit_s=limit)
         handed, reset = handed + done["handed_back"], reset + done["reset"]
         leave(wire)
-        bring_back(engine, wire.name)
+        bring_back(engine, f"wire {wire.name}", lambda name=wire.name: is_there(registry.running(), name))
+    text = f"{version}: {len(wires)} wires have returned with it, {handed} connections handed back, {reset} reset; "
+    kept = [p for p in proxies.running() if p.info.get("owner") == OWNER]
+    moved = {} if keep_proxies else {proxy.name: move(engine, proxy) for proxy in kept}
+    if moved:
+        text += f"{len(moved)} proxies have, {sum(moved.values())} of their sockets were reset; "
+    elif kept:
+        text += f"{len(kept)} proxies go on as they are; "
     engine.begin_anew()
-    data = {"version": version, "wires": [w.name for w in wires], "handed_back": handed, "reset": reset}
-    return Answer(
-        f"{version}: {len(wires)} wires have returned with it, {handed} connections handed back, {reset} reset; "
-        "smartwired starts anew, log in again. Proxies go on as they are.\n",
-        data,
-    )
+    data = {
+        "version": version,
+        "wires": [w.name for w in wires],
+        "handed_back": handed,
+        "reset": reset,
+        "proxies": moved,
+    }
+    return Answer(f"{text}smartwired starts anew, log in again.\n", data)
 
 
-def bring_back(engine: Any, name: str) -> None:
-    """Has a wire started again, and waits until it runs.
+def move(engine: Any, proxy: proxies.Running) -> int:
+    """Ends a proxy, whose connections may finish meanwhile, and has it started again; returns how many did not."""
+    limit = float(engine.setup.config.value(("wires", proxy.name, "drain-limit")))
+    done = control.ask(proxy.socket, "down", limit_s=limit)
+    proxies.wait_for_end(proxy.directory)
+    bring_back(engine, f"the proxy of wire {proxy.name}", lambda: is_there(proxies.running(), proxy.name))
+    return int(done["reset"])
+
+
+def is_there(running: Iterable[Any], name: str) -> bool:
+    """True if one of that name runs."""
+    return any(one.name == name for one in running)
+
+
+def bring_back(engine: Any, what: str, there: Callable[[], bool]) -> None:
+    """Has a wire or a proxy started again, and waits until it runs.
 
     Raises:
         Error: it does not come back; the copper wire carries its traffic, and it is tried again.
     """
     end = time.monotonic() + LEAVE_S
-    while not any(w.name == name for w in registry.running()):
+    while not there():
         said = engine.reconcile()
         if time.monotonic() > end:
-            raise Error(f"wire {name} does not come back ({'; '.join(said)}): request system software rollback.")
+            raise Error(f"{what} does not come back ({'; '.join(said)}): request system software rollback.")
         time.sleep(0.05)
 
 

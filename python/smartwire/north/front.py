@@ -115,12 +115,13 @@ def main() -> None:
     task = json.loads(sys.argv[1])
     asker = Asker(task["fd"])
     try:
-        for host in task["hosts"]:
-            prometheus.serve(host, task["port"], asker, task["allowed"])
+        servers = [prometheus.listen(host, task["port"], asker, task["allowed"]) for host in task["hosts"]]
     except Error as e:
         sys.exit(f"smartwire: {e}")
     said = privileges.drop([contextlib.__file__, __file__])
     privileges.die_with_parent()
+    for server in servers:
+        prometheus.run(server)
     print(said, flush=True)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     while True:

@@ -181,10 +181,8 @@ def application(text: Callable[[], str], allowed: Sequence[str]) -> Callable[...
     return answer
 
 
-def serve(
-    host: str, port: int, text: Callable[[], str], allowed: Sequence[str] = ()
-) -> tuple[WSGIServer, threading.Thread]:
-    """Serves /metrics over HTTP from a thread, until the server is shut down.
+def listen(host: str, port: int, text: Callable[[], str], allowed: Sequence[str] = ()) -> WSGIServer:
+    """A server of /metrics over HTTP that listens; it answers once it runs.
 
     Args:
         host: address or name to listen on.
@@ -198,10 +196,22 @@ def serve(
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         kind = Server6 if family == socket.AF_INET6 else Server
-        server = make_server(host, port, application(text, allowed), kind, Silent)
+        return make_server(host, port, application(text, allowed), kind, Silent)
     except (OSError, OverflowError, UnicodeError) as e:
         reason = getattr(e, "strerror", None) or str(e)
         raise Error(f"{host} port {port} cannot be listened on ({reason}): choose another with --listen.") from None
-    thread = threading.Thread(target=server.serve_forever, name=f"prometheus on {host}", daemon=True)
+
+
+def serve(
+    host: str, port: int, text: Callable[[], str], allowed: Sequence[str] = ()
+) -> tuple[WSGIServer, threading.Thread]:
+    """Serves /metrics from a thread, until the server is shut down; as :func:`listen`."""
+    server = listen(host, port, text, allowed)
+    return server, run(server)
+
+
+def run(server: WSGIServer) -> threading.Thread:
+    """The thread in which a server answers."""
+    thread = threading.Thread(target=server.serve_forever, name="prometheus", daemon=True)
     thread.start()
-    return server, thread
+    return thread

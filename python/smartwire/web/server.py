@@ -78,6 +78,7 @@ def serve(
 
     from smartwire import privileges
     from smartwire.web.certificate import context
+    from smartwire.wire import ownership
 
     secure = context(certificate, key)
     sockets = [listen(host, port) for host in hosts]
@@ -88,7 +89,9 @@ def serve(
     )  # fmt: skip
     config.load()
     config.ssl = secure
-    print(privileges.drop(map(str, (os.__file__, nicegui.__file__, __file__))), flush=True)
+    asked = path or ownership.directory() / "api.sock"
+    needed = [os.__file__, nicegui.__file__, __file__, *([str(asked)] if asked.exists() else [])]
+    print(privileges.drop(needed), flush=True)
     if with_parent:  # a change of user forgets it, so not before
         privileges.die_with_parent()
     with contextlib.suppress(KeyboardInterrupt):

@@ -10,8 +10,10 @@ import sys
 import time
 import tomllib
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from smartwire.config import software
 from smartwire.config.load import load
 from smartwire.config.plane import Setup
 from smartwire.config.prefixlists import Snapshot
@@ -396,6 +398,16 @@ def test_the_next_smartwired_knows_a_proxy_of_the_last_one_even_without_its_note
     assert successor.apply(setup(BESIDE)) == ["the proxy of wire north has new rules."]
     assert successor.differences(setup(BESIDE)) == []
     assert proxies.running()[0].info["pid"] == before.info["pid"]
+
+
+def test_at_an_upgrade_a_proxy_ends_and_comes_back(machine):
+    machine.apply(setup(BESIDE))
+    [before] = proxies.running()
+    engine = SimpleNamespace(setup=setup(BESIDE), reconcile=lambda: machine.apply(setup(BESIDE)))
+    assert software.move(engine, before) == 1  # so many had not finished, the stand-in says
+    [after] = proxies.running()
+    assert after.info["pid"] != before.info["pid"]
+    assert machine.differences(setup(BESIDE)) == []
 
 
 def test_a_wire_may_have_several_pairs_of_ports(machine):
