@@ -10,7 +10,7 @@ use super::record::flag;
 use super::{Cx, Flow};
 use crate::api::{Io, Now, Port};
 use crate::broken::{breaks, Broken};
-use crate::recv::AckFields;
+use crate::recv::{AckFields, Onward};
 use crate::send::{ProbeKind, Seg, Xmit, XmitKind};
 use crate::seq::Off;
 use crate::subscriber::pace::Pace;
@@ -45,7 +45,7 @@ impl Flow<'_> {
 
     /// The same for the last packet of ours: the real peer's numbers.
     fn final_fields<I: Io>(&mut self, cx: &mut Cx<'_, I>, t: usize) -> Fields {
-        let onward = self.onward(t, cx.sh);
+        let onward = Onward { una: self.act.tx[t].una().max(self.act.beyond[t]), ..self.onward(t, cx.sh) };
         let told = self.act.rx[t].compose_final(cx.now, &onward);
         self.wire_fields(cx, t, &told)
     }
@@ -76,13 +76,15 @@ impl Flow<'_> {
     }
 
     /// Resets side `t`, at the one sequence number that it accepts (RFC 5961 section 3.2). While something is on its way
-    /// there, that number is the one in front of it or the one behind it, and each of the two gets a reset.
+    /// there, that number is the one in front of it or the one behind it, and each of the two gets a reset; so does the one
+    /// to which bytes brought it that took another way.
     pub(crate) fn reset_to<I: Io>(&mut self, cx: &mut Cx<'_, I>, t: usize) {
         let tx = &self.act.tx[1 - t];
         let (una, nxt) = (tx.una(), tx.nxt());
         let first = if breaks(Broken::ResetAtSendersEdge) { tx.end() } else { una };
         let second = Some(nxt).filter(|nxt| *nxt > una && first == una);
-        for seq in [Some(first), second].into_iter().flatten() {
+        let third = Some(self.act.beyond[1 - t]).filter(|beyond| *beyond > nxt);
+        for seq in [Some(first), second, third].into_iter().flatten() {
             if self.bare_to(cx, t, seq, Say::Reset) {
                 cx.sh.stats.rst_out += 1;
             }
@@ -248,6 +250,9 @@ impl Flow<'_> {
             self.transmit(cx, s, &xmit);
             if s == 1 {
                 cx.sh.subs.on_sent(cx.now, self.rec.sub, self.handle, xmit.seq_len());
+            } else {
+                // It does not wait, but what follows it at once does.
+                self.act.pacer.sent(cx.now, xmit.seq_len());
             }
         }
         if s == 1 {

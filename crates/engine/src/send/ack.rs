@@ -16,10 +16,9 @@ struct Found {
     newest: Option<(Now, u64)>,
     /// Segments acknowledged cumulatively.
     segs: u32,
-    /// When the first of them was sent last if that was not the first time, and its length; any of them had been sent again.
+    /// When the first of them was sent last if that was not the first time, and its length.
     head_retx: Option<Now>,
     head_len: u32,
-    any_retx: bool,
     /// The last of them had been, and when last.
     last_retx: Option<Now>,
 }
@@ -93,7 +92,6 @@ impl Sender {
                 out.newly_acked += node.seq_len();
             }
             found.segs += 1;
-            found.any_retx |= node.is(RETX);
             found.last_retx = node.is(RETX).then_some(node.xmit);
             if let Some(frame) = node.frame_to_free() {
                 freed(frame);
@@ -299,8 +297,9 @@ impl Sender {
     }
 
     fn measure(&mut self, now: Now, found: &Found, out: &mut AckOut) {
-        // Without SACK a filled hole acknowledges what arrived long before: Karn's rule for the whole ACK.
-        if let Some((xmit, rtt)) = found.newest.filter(|_| self.params.sack || !found.any_retx) {
+        // Without SACK a filled hole acknowledges what arrived long before.
+        let timely = found.newest.filter(|(xmit, _)| self.params.sack || *xmit > self.reno.again);
+        if let Some((xmit, rtt)) = timely {
             if self.rtt.is_tainted(xmit) {
                 self.rtt.tainted_sample(now, rtt);
             } else {
@@ -310,7 +309,7 @@ impl Sender {
         }
         self.blame.delivered(out.delivered());
         self.peak_held = self.peak_flight().saturating_sub(out.delivered() / 4);
-        if self.rate.end_ack(self.rtt.min()) {
+        if self.rate.end_ack(self.rtt.min(), self.params.sack || timely.is_some()) {
             self.peak_before = self.peak;
             self.peak = self.in_flight();
             self.blame.round(now, u32::from(self.params.mss));

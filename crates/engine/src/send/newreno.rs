@@ -14,6 +14,9 @@ const DUP_THRESH: u32 = 3;
 pub(super) struct NewReno {
     /// Duplicate ACKs that stand for segments beyond una.
     pub dups: u32,
+    /// When something was last sent again. What was sent before may have waited at the receiver for that: the ACK that
+    /// comes for it measures no round trip, nor do the ACKs after it (Karn's rule, for all that one hole held up).
+    pub again: Now,
 }
 
 impl Sender {

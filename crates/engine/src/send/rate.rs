@@ -86,8 +86,8 @@ impl Rate {
         }
     }
 
-    /// Ends an ACK: takes its sample. Returns true if a round ended.
-    pub fn end_ack(&mut self, min_rtt_ns: u64) -> bool {
+    /// Ends an ACK: takes its sample, if what it acknowledges arrived just now. Returns true if a round ended.
+    pub fn end_ack(&mut self, min_rtt_ns: u64, timely: bool) -> bool {
         if self.limited_until > 0 && self.delivered > self.limited_until {
             self.limited_until = 0;
         }
@@ -97,7 +97,7 @@ impl Rate {
         let sent = s.sent_us.wrapping_sub(s.first_us);
         let interval = acked.max(sent);
         // Shorter than the least round trip: a measurement error (same section).
-        if interval > 0 && u64::from(interval) * 1000 >= min_rtt_ns / 2 {
+        if timely && interval > 0 && u64::from(interval) * 1000 >= min_rtt_ns / 2 {
             self.take(u64::from(bytes) * 1_000_000 / u64::from(interval), s.limited);
         }
         let newest_seen = self.delivered - u64::from(bytes);

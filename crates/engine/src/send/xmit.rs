@@ -61,6 +61,7 @@ impl Sender {
         if let Some(SegId(id)) = xmit.id {
             if again {
                 self.note_again(pool, id, ts_val, matches!(xmit.kind, XmitKind::Probe(_)));
+                self.reno.again = now;
             } else {
                 self.note_new(pool, now, id);
             }

@@ -193,3 +193,45 @@ fn random_loss_without_sack_never_stalls_and_never_loses_a_byte() {
         assert_eq!(p.b.freed.len() as u64, p.received() / u64::from(MSS), "each frame once");
     }
 }
+
+#[test]
+fn what_one_hole_held_up_measures_no_round_trip_however_it_is_acknowledged() {
+    // RFC 6298 section 3 (Karn): an ACK divided into steps shows segments that were sent once and arrived long ago.
+    let mut b = Bed::flying_with(no_sack());
+    let (una, srtt) = (b.s.una(), b.s.srtt());
+    b.wait(100);
+    (0..3).for_each(|_| drop(b.ack(una)));
+    b.pump();
+    b.wait(20_000);
+    for k in 1..=100 {
+        assert_eq!(b.ack(una + 100 * k).rtt_ns, None);
+    }
+    assert_eq!(b.s.srtt(), srtt);
+    b.queue(1);
+    b.pump();
+    b.wait(110);
+    assert_eq!(b.ack(b.s.nxt()).rtt_ns, Some(110 * MS), "what was sent after it does");
+}
+
+#[test]
+fn what_one_hole_held_up_is_no_delivery_rate() {
+    // All of it seems to come in the round trip of the one segment that was sent again.
+    let mut b = Bed::flying_with(no_sack());
+    b.wait(100);
+    b.ack(b.s.una() + 1000);
+    let una = b.s.una();
+    b.s.raise_cwnd_to(100_000);
+    for _ in 0..40 {
+        b.queue(1);
+        b.pump();
+        b.wait(10);
+    }
+    (0..3).for_each(|_| drop(b.ack(una)));
+    b.pump();
+    b.wait(100);
+    b.ack(una + 1000);
+    b.pump();
+    b.wait(100);
+    b.ack(b.s.nxt());
+    assert!(b.s.delivery_rate() <= 110_000, "{} bytes/s, of 100,000", b.s.delivery_rate());
+}
