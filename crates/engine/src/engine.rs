@@ -386,6 +386,13 @@ impl Engine {
 
     /// A fragment of TCP.
     fn fragment<I: Io>(&mut self, now: Now, parsed: &Parsed, io: &mut I) {
+        let bytes = parsed::slice(io.bytes(parsed.rx.frame), parsed.rx.off, parsed.rx.len);
+        if !csum::verify_ip(bytes, &parsed.layers) {
+            // Damage may make anything look like a fragment.
+            self.sh.stats.bad_checksum += 1;
+            return;
+        }
+        let numbers = parsed.numbers(bytes);
         let Some(id) = parsed.flow.and_then(|_| self.find(parsed.hash, &parsed.key)) else {
             self.sh.stats.not_optimized += 1;
             if parsed.has_key() && self.refused.add(parsed.hash) {
@@ -393,7 +400,6 @@ impl Engine {
             }
             return;
         };
-        let numbers = parsed.numbers(parsed::slice(io.bytes(parsed.rx.frame), parsed.rx.off, parsed.rx.len));
         if let Some(handle) = self.activate(now, id) {
             self.with(now, handle, io, |flow, cx| flow.fragment(cx, parsed, numbers));
             self.after(now, handle, Fate::Live, io);

@@ -53,8 +53,8 @@ impl Flow<'_> {
     fn stream_is_settled(&self, s: usize, from: Off, soft: bool) -> bool {
         let (rx, tx) = (&self.act.rx[s], &self.act.tx[s]);
         // What X was told is with Y; all that was accepted from X, its FIN included, has been sent to Y.
-        let told = rx.told_ack() <= tx.una();
-        let sent = tx.backlog() == 0;
+        let told = rx.told_ack() <= self.act.acked(s);
+        let sent = tx.backlog() == 0 || self.act.beyond[s] > tx.end();
         // X is promised no more than Y promises, or does not use it: it is silent, and what it sends next fits into Y's
         // own window (twice what was in flight lately, at least an initial window, RFC 6928); Y's answer to that tells
         // it the rest.

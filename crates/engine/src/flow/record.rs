@@ -140,6 +140,8 @@ pub(crate) struct Active {
     pub pacer: Seldom<Pacer>,
     /// What was noticed of each side as a source.
     pub watch: [Watch; 2],
+    /// What the stream's receiver has acknowledged though it was not sent from here: it took another way. 0: nothing.
+    pub beyond: [Off; 2],
 }
 
 impl Record {
@@ -279,6 +281,7 @@ impl Active {
             oneway,
             pacer,
             watch,
+            beyond,
             rx,
             tx,
         } = self;
@@ -294,7 +297,7 @@ impl Active {
         (*pace_at, *draining, *reset_to) = (None, None, [None; 2]);
         *oneway = OneWay::default();
         pacer.renew();
-        *watch = [Watch::default(); 2];
+        (*watch, *beyond) = ([Watch::default(); 2], [0; 2]);
     }
 
     /// Asks for what a segment of stream `s`, or an acknowledgement of it, will need: all of that stream, and of the other
@@ -323,7 +326,14 @@ impl Active {
 
     /// Bytes of a stream that its sender believes delivered and its receiver has not acknowledged.
     pub(crate) fn custody_of(&self, stream: usize) -> u64 {
-        self.rx[stream].told_ack().saturating_sub(self.tx[stream].una())
+        self.rx[stream].told_ack().saturating_sub(self.acked(stream))
+    }
+
+    /// What a stream's receiver has acknowledged of what was sent from here; or of everything, where it has all that is here
+    /// by another way.
+    pub(crate) fn acked(&self, stream: usize) -> Off {
+        let (tx, beyond) = (&self.tx[stream], self.beyond[stream]);
+        if beyond > tx.end() { beyond } else { tx.una() }
     }
 
     /// As [`Active::custody_of`], of both streams.

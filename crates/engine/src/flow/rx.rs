@@ -139,17 +139,25 @@ impl Flow<'_> {
         let (x, o) = (s.side as usize, s.side.other() as usize);
         let tx = &self.act.tx[o];
         let Some(ack) = unwrap(self.rec.isn[o], s.ack, tx.una()) else { return Some(self.too_old(cx, s)) };
-        if ack > tx.nxt() {
+        let ahead = ack > tx.nxt();
+        if ahead && (ack > tx.end() || tx.unanswered_probes() == 0) {
             return self.unseen_ack(cx, s, ack);
         }
-        let window = u64::from(s.window) << self.rec.shift[x];
+        let edge = ack + (u64::from(s.window) << self.rec.shift[x]);
+        if ahead {
+            // What waits here may have come to Y by another way, sent again by X. Where Y still says so after a probe, it is
+            // worth no more than an ACK of all that was sent from here, and tells where Y's window is.
+            self.act.beyond[o] = self.act.beyond[o].max(ack);
+        }
+        let tx = &self.act.tx[o];
+        let ack = ack.min(tx.nxt());
         if tx.una() - ack.min(tx.una()) > (1 << 30).min(tx.una()) {
             return Some(self.too_old(cx, s));
         }
         let from = &mut self.act.wl[o];
         let right = if from.seq < seg.seq || (from.seq == seg.seq && from.ack <= ack) {
             *from = WindowFrom { seq: seg.seq, ack };
-            ack + window
+            edge
         } else {
             tx.right()
         };
@@ -184,7 +192,7 @@ impl Flow<'_> {
         None
     }
 
-    /// An ACK of bytes that were never sent from here: they took another way, or it is forged (tcp.md 2.8).
+    /// An ACK of bytes that never came by here: they took another way, or it is forged (tcp.md 2.8).
     fn unseen_ack<I: Io>(&mut self, cx: &mut Cx<'_, I>, s: &Segment, ack: Off) -> Option<Taken> {
         let (x, o) = (s.side as usize, s.side.other() as usize);
         let plausible = ack >= self.act.tx[o].end() && ack <= self.act.rx[o].told_right();
@@ -194,6 +202,7 @@ impl Flow<'_> {
             return Some(Taken::fate(Fate::HandedBack(StopReason::UnseenAck)));
         }
         if plausible {
+            self.act.beyond[o] = self.act.beyond[o].max(ack);
             self.begin_drain(cx, StopReason::UnseenAck, None);
             return None;
         }
