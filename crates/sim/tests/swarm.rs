@@ -44,3 +44,15 @@ fn the_same_worlds_end_well_over_a_plain_wire() {
         fuzz::verdict(&spec).unwrap_or_else(|what| panic!("seed {seed}: {what}"));
     }
 }
+
+/// Worlds that found something wrong once, with the engine, a model, a checker or the generator of worlds.
+const FOUND: [u64; 18] = [
+    2188, 2191, 2254, 2307, 3962, 5768, 5960, 7637, 10538, 10637, 11775, 12347, 12358, 12938, 14138, 15404, 15700, 19220,
+];
+
+#[test]
+fn worlds_that_once_failed_end_well() {
+    for seed in FOUND {
+        fuzz::verdict(&faults::world(seed)).unwrap_or_else(|what| panic!("seed {seed}: {what}"));
+    }
+}

@@ -224,7 +224,8 @@ impl Checker {
         let (own, other) = if side == Side::Access { (a, c) } else { (c, a) };
         if t.seg.has(ACK) {
             own.note_ack(&t, other);
-            flow.bursts[side.other() as usize].acknowledged(now, own.acked);
+            let blocks = t.seg.opts.blocks().iter().map(|&(left, right)| other.range(left, right, own.acked));
+            flow.bursts[side.other() as usize].acknowledged(now, own.acked, blocks);
         }
         let line = line(now, false, side, &t, flow);
         flow.note(line);
@@ -292,6 +293,7 @@ impl Checker {
             let turned = std::mem::take(&mut flow.turned);
             let broken = flow.silence(turned);
             flow.streams.iter_mut().for_each(Stream::settle);
+            flow.bursts.iter_mut().for_each(Burst::settle);
             if let Some(broken) = broken {
                 let log: Vec<String> = flow.log.iter().map(Line::to_string).collect();
                 return Err(format!("{broken}\n{}", log.join("\n")));
@@ -365,7 +367,8 @@ impl Flow {
 
     /// Bytes acknowledged to a sender by the engine and not by the receiver, over both streams.
     fn custody(&self) -> u64 {
-        let of = |x: usize| self.streams[x].told_ack.saturating_sub(self.streams[1 - x].acked.max(1));
+        let has = |x: usize| self.streams[x].acked.max(self.streams[x].elsewhere).max(1);
+        let of = |x: usize| self.streams[x].told_ack.saturating_sub(has(1 - x));
         of(0) + of(1)
     }
 }

@@ -39,7 +39,9 @@ pub trait Packet: Clone {
 impl Packet for Vec<u8> {
     fn flip_bit(&mut self, random: u64) {
         const ETHERNET: u64 = 14;
-        if self.len() as u64 > ETHERNET {
+        // A second flip might undo what the first did to the checksum: no receiver could notice that.
+        let damaged = crate::codec::tcp(self, true).is_some_and(|t| !t.sum_ok);
+        if !damaged && self.len() as u64 > ETHERNET {
             let bit = random % ((self.len() as u64 - ETHERNET) * 8);
             self[(ETHERNET + bit / 8) as usize] ^= 1 << (bit % 8);
         }

@@ -88,7 +88,7 @@ impl Sender {
         self.delivered += bytes;
         self.delivered_at = now;
         let rtt = now - seg.at;
-        if seg.times == 1 {
+        if seg.times == 1 && (self.sack || seg.at > self.resent_at) {
             s.rtt = Some(s.rtt.map_or(rtt, |r| r.min(rtt)));
         }
         if newest.is_none_or(|n| (n.delivered, n.at, n.end) < (seg.delivered, seg.at, seg.end)) {

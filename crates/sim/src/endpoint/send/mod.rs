@@ -123,6 +123,9 @@ pub(super) struct Sender {
     dup_acks: u64,
     sack: bool,
     highest_sacked: u64,
+    /// When something was last sent again: without SACK what was sent before may have waited for that at the receiver
+    /// (Karn's rule).
+    resent_at: u64,
     reordering: bool,
     rtt: Rtt,
     rack_at: u64,
@@ -177,6 +180,7 @@ impl Sender {
             dup_acks: 0,
             sack,
             highest_sacked: 0,
+            resent_at: 0,
             reordering: false,
             rtt: Rtt { smoothed: 0, variation: 0, min: [u64::MAX; 2], min_at: 0, latest: 0 },
             rack_at: 0,

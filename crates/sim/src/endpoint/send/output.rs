@@ -145,6 +145,7 @@ impl Sender {
             self.lost -= bytes;
         }
         self.segs[i] = self.stamp(now, seg.start, seg.end, seg.times + 1);
+        self.resent_at = now;
         self.totals.segments += 1;
         self.totals.retransmitted += u64::from(seg.start < self.written);
         self.prr_out += bytes;
