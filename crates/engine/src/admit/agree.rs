@@ -122,8 +122,6 @@ pub(super) struct Record {
     answer_at: Now,
     syn_again: bool,
     answer_again: bool,
-    /// A repeated SYN no longer asked for ECN: an answer that grants it is ambiguous.
-    ecn_dropped: bool,
 }
 
 impl Record {
@@ -139,7 +137,6 @@ impl Record {
             answer_at: now,
             syn_again: false,
             answer_again: false,
-            ecn_dropped: false,
         }
     }
 
@@ -180,9 +177,9 @@ impl Record {
         if again.isn != self.syn.isn || !again.same_options(&self.syn) {
             return self.refuse_if(Some(RefuseReason::HandshakeChanged));
         }
-        // RFC 3168 section 6.1.1.1: a sender whose SYN was lost may try again without ECN.
-        self.ecn_dropped |= self.syn.ecn != again.ecn;
-        self.syn = again;
+        // RFC 3168 section 6.1.1.1: a sender whose SYN was lost may try again without ECN. Who received the first one too
+        // may grant it all the same, and mark its data: the answer decides. Who sent the second marks none.
+        self.syn = Hello { ecn: self.syn.ecn || again.ecn, ..again };
         self.syn_at = now;
         self.syn_again = true;
         Step::Watch
@@ -201,15 +198,14 @@ impl Record {
         if let Some(odd) = odd_syn(seg) {
             return self.refuse_if(Some(odd));
         }
-        let hello = Hello::read(&self.key, seg, port);
-        if self.ecn_dropped && hello.ecn {
-            return self.refuse_if(Some(RefuseReason::HandshakeChanged));
-        }
+        let mut hello = Hello::read(&self.key, seg, port);
         if let Some(first) = self.answer {
-            if first.isn != hello.isn || !first.same_options(&hello) || first.ecn != hello.ecn {
+            if first.isn != hello.isn || !first.same_options(&hello) || hello.ecn && !first.ecn {
                 return self.refuse_if(Some(RefuseReason::HandshakeChanged));
             }
             self.answer_again = true;
+            // It may give up ECN likewise, and the first one may have arrived.
+            hello.ecn = first.ecn;
         } else {
             self.answer_at = now;
         }

@@ -227,18 +227,22 @@ fn ecn_is_negotiated_as_rfc_3168_says_and_not_otherwise() {
 }
 
 #[test]
-fn a_repeated_syn_may_give_up_ecn_but_not_blur_it() {
+fn a_repeated_syn_may_give_up_ecn_and_the_answer_decides() {
     let ecn = HsSegment { flags: Flags::SYN | Flags::ECE | Flags::CWR, ..syn() };
-    let mut w = Wire::new();
-    w.see(ACCESS, ecn);
-    assert_eq!(w.see(ACCESS, syn()), Step::Watch);
-    w.see(CORE, syn_ack());
-    assert!(!w.opens().ecn);
-    let mut w = Wire::new();
-    w.see(ACCESS, ecn);
-    w.see(ACCESS, syn());
     let grants = HsSegment { flags: syn_ack().flags | Flags::ECE, ..syn_ack() };
-    w.refuses(CORE, grants, RefuseReason::HandshakeChanged);
+    for (answers, agreed) in [(&[syn_ack()][..], false), (&[grants][..], true), (&[grants, syn_ack()][..], true)] {
+        let mut w = Wire::new();
+        w.see(ACCESS, ecn);
+        assert_eq!(w.see(ACCESS, syn()), Step::Watch);
+        for answer in answers {
+            assert_eq!(w.see(CORE, *answer), Step::Watch);
+        }
+        assert_eq!(w.opens().ecn, agreed);
+    }
+    let mut w = Wire::new();
+    w.see(ACCESS, syn());
+    w.see(CORE, grants);
+    assert!(!w.opens().ecn, "nobody asked");
 }
 
 #[test]
