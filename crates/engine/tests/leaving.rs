@@ -219,13 +219,20 @@ fn a_flow_that_the_copper_wire_may_have_carried_is_let_go_before_its_next_segmen
 /// Sends the segment as the first of several fragments; it must go on as it came.
 fn send_fragment(t: &mut Pair, p: &Pkt) {
     let mut frame = t.frame(p);
-    // More fragments follow.
+    // More fragments follow; the header's checksum with one bit more (RFC 1624).
     frame[14 + 6] |= 0x20;
-    let id = t.io.receive(&frame).unwrap();
-    let port = t.ports[p.side as usize];
+    let sum = u32::from(!u16::from_be_bytes([frame[14 + 10], frame[14 + 11]])) + 0x2000;
+    frame[14 + 10..14 + 12].copy_from_slice(&(!(sum + (sum >> 16)) as u16).to_be_bytes());
+    send_as_it_is(t, &frame);
+}
+
+/// Sends a frame, which must go on as it came.
+fn send_as_it_is(t: &mut Pair, frame: &[u8]) {
+    let id = t.io.receive(frame).unwrap();
+    let port = t.ports[C as usize];
     let (len, csum) = (frame.len() as u16, smartwire_engine::Csum::Unverified);
     t.engine.on_rx(t.now, &[smartwire_engine::Rx { frame: id, off: 0, len, port, csum }], &mut t.io);
-    assert!(t.io.out.iter().any(|(_, raw)| *raw == frame));
+    assert!(t.io.out.iter().any(|(_, raw)| raw == frame));
     t.io.out.clear();
 }
 
@@ -239,6 +246,21 @@ fn a_fragment_passes_as_it_came_and_ends_the_optimization() {
         t.ack(A, 1);
         t.wait(6_000 * MS);
         assert!(handed_back(&t, StopReason::Fragment));
+        t.audit();
+    }
+}
+
+#[test]
+fn damage_that_looks_like_a_fragment_passes_and_ends_nothing() {
+    for v in VARIANTS.into_iter().filter(|v| !v.v6) {
+        let mut t = Pair::new(v, PLAIN, config());
+        with_custody(&mut t, 2);
+        let mut frame = t.frame(&t.pkt(C, 1 + 2 * MSS, MSS, ACK));
+        frame[14 + 6] |= 0x20;
+        send_as_it_is(&mut t, &frame);
+        t.ack(A, 1);
+        t.wait(6_000 * MS);
+        assert_eq!((t.engine.stats().bad_checksum, t.engine.stats().handed_back), (1, 0));
         t.audit();
     }
 }
