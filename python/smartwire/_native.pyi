@@ -234,6 +234,9 @@ class BpfProgram:
     def attach_tc(self, ifindex: int) -> None:
         """Puts it on an interface's ingress, in front of the copper wire; it stays when the process ends."""
 
+    def attach_alone(self, ifindex: int) -> None:
+        """The same for an interface of the proxy's own, where no other program is."""
+
     def attach_netns(self, netns: int) -> BpfLink:
         """Attaches it to the network namespace behind a file descriptor."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 import shutil
 import socket
@@ -178,3 +179,14 @@ def test_a_silent_connection_is_kept_for_two_hours_and_its_ends_are_asked_every_
             haproxy.sendall(b"show sess\n")
             (session,) = [line for line in read_all(haproxy).decode().splitlines() if "fe=four" in line]
         assert re.findall(r"rx=(\w+)", session) == ["2h3m", "2h3m"]
+
+
+def test_status_and_flows_are_shown_to_a_person_and_to_a_program(proxied, ends):
+    with ends.connect(4) as client:
+        client.sendall(b"digest\n")
+        for command, seen in (("status", "container swproxy-"), ("flows", "10.1.0.2")):
+            shown = proxied.smartwire("proxy", command, "--name", proxied.proxy_name)
+            assert shown.returncode == 0, shown.stderr
+            assert seen in shown.stdout
+            told = proxied.smartwire("proxy", command, "--name", proxied.proxy_name, "--json")
+            assert json.loads(told.stdout).keys() == proxied.proxy(command).keys()

@@ -92,6 +92,10 @@ impl BpfProgram {
         run(py, || self.program.attach_tc(ifindex))
     }
 
+    fn attach_alone(&self, py: Python<'_>, ifindex: u32) -> PyResult<()> {
+        run(py, || self.program.attach_alone(ifindex))
+    }
+
     fn attach_netns(&self, py: Python<'_>, netns: RawFd) -> PyResult<BpfLink> {
         Ok(BpfLink { fd: run(py, || self.program.attach_netns(netns))? })
     }

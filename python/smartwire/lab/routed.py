@@ -25,6 +25,7 @@ from smartwire.lab.net import PREFIX, check_requirements, remove_namespace, run,
 from smartwire.proxy.container import Container
 from smartwire.proxy.netns import socket_inside
 from smartwire.proxy.registry import directory_of
+from smartwire.wire.control import ask
 
 HOSTS = ("client", "router1", "box", "router2", "server")
 LINKS = (
@@ -91,37 +92,27 @@ class Routed:
         self.remove()
 
     def _build(self) -> None:
-        for host in HOSTS:
-            run("ip", "netns", "add", self.ns(host))
-            run("ip", "-n", self.ns(host), "link", "set", "lo", "up")
+        run("ip", "-batch", "-", stdin="".join(f"netns add {self.ns(host)}\n" for host in HOSTS))
         # Or its ports would speak before there is a proxy.
         self.run("box", "sysctl", "-qw", "net.ipv6.conf.default.disable_ipv6=1", "net.ipv6.conf.all.disable_ipv6=1")
-        for left, lif, right, rif in LINKS:
-            run(
-                "ip",
-                "-n",
-                self.ns(left),
-                "link",
-                "add",
-                lif,
-                "type",
-                "veth",
-                "peer",
-                "name",
-                rif,
-                "netns",
-                self.ns(right),
-            )
-            run("ip", "-n", self.ns(left), "link", "set", lif, "up")
-            run("ip", "-n", self.ns(right), "link", "set", rif, "up")
         for host in ("router1", "router2"):
             self.run(host, "sysctl", "-qw", "net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1")
-        for host, ifname, v4, v6 in ADDRESSES:
-            run("ip", "-n", self.ns(host), "addr", "add", v4, "dev", ifname)
-            run("ip", "-n", self.ns(host), "addr", "add", v6, "dev", ifname, "nodad")
-        for host, to4, via4, to6, via6 in ROUTES:
-            run("ip", "-n", self.ns(host), "route", "add", to4, "via", via4)
-            run("ip", "-n", self.ns(host), "-6", "route", "add", to6, "via", via6)
+        for host in HOSTS:
+            links = [(lif, right, rif) for left, lif, right, rif in LINKS if left == host]
+            self.batch(host, [f"link add {i} type veth peer name {o} netns {self.ns(to)}" for i, to, o in links])
+        for host in HOSTS:
+            lines = ["link set lo up"]
+            for left, lif, right, rif in LINKS:
+                lines += [f"link set {ifname} up" for at, ifname in ((left, lif), (right, rif)) if at == host]
+            for at, ifname, v4, v6 in ADDRESSES:
+                lines += [f"addr add {v4} dev {ifname}", f"addr add {v6} dev {ifname} nodad"] if at == host else []
+            for at, to4, via4, to6, via6 in ROUTES:
+                lines += [f"route add {to4} via {via4}", f"route add {to6} via {via6}"] if at == host else []
+            self.batch(host, lines)
+
+    def batch(self, host: str, commands: list[str]) -> None:
+        """Runs ``ip`` commands inside a host, in one process."""
+        run("ip", "-n", self.ns(host), "-batch", "-", stdin="\n".join(commands) + "\n")
 
     def remove(self) -> None:
         """Removes all of it."""
@@ -143,7 +134,12 @@ class Routed:
         return subprocess.run(argv, capture_output=True, text=True, check=False)
 
     def proxy(self, command: str, *options: str) -> dict:
-        """Runs ``smartwire proxy COMMAND`` on its proxy and returns the JSON; raises its sentence."""
+        """Runs ``smartwire proxy COMMAND`` on its proxy and returns the JSON; raises its sentence.
+
+        A mere question is asked without the command, which takes long to start.
+        """
+        if command in ("status", "flows") and not options:
+            return ask(directory_of(self.proxy_name) / "control.sock", command)
         ports = ("access", "core") if command == "up" and "--trunk" not in options else ()
         done = self.smartwire("proxy", command, *ports, "--name", self.proxy_name, *options, "--json")
         if done.returncode:

@@ -105,7 +105,7 @@ class Datapath:
         door = self.doors[container] = Door(listeners, link, [])
         for side, (veth, port) in enumerate(zip(veths, (self.ports.access, self.ports.core), strict=True)):
             program = self.program("veth", PLACE.pack(side, port, container, 0, 0, 0))
-            program.attach_tc(veth)
+            program.attach_alone(veth)
             door.veths.append(program)
             self.maps["px_ways_map"].update(struct.pack("=I", 2 * container + side), WAY.pack(veth, nsid))
 

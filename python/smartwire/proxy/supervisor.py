@@ -244,8 +244,8 @@ class Supervisor:
         for instance in [i for i in self.leaving if not i.processes() or time.monotonic() > i.until]:
             left = instance.end()
             time.sleep(0.02)  # what the resets set off is still to leave the container
-            self.leaving.remove(instance)
             instance.remove()
+            self.leaving.remove(instance)
             self.note(f"container {instance.container.namespace} has finished; {left} of its sockets were reset")
 
     def keep_sweeping(self) -> None:

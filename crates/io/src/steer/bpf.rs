@@ -13,6 +13,7 @@ const MAP_UPDATE: i32 = 2;
 const MAP_DELETE: i32 = 3;
 const MAP_NEXT_KEY: i32 = 4;
 const PROG_LOAD: i32 = 5;
+const PROG_ATTACH: i32 = 8;
 const PROG_FD_BY_ID: i32 = 13;
 const MAP_FD_BY_ID: i32 = 14;
 const INFO_BY_FD: i32 = 15;
@@ -440,10 +441,9 @@ pub(super) fn test_run(prog: &OwnedFd, frame: &[u8]) -> io::Result<(u32, Vec<u8>
     Ok((half(&a, 4), out))
 }
 
-/// Puts a program on the newer tc hook.
-#[cfg(test)]
+/// Puts a program on the newer tc hook (tcx, since 6.6).
 pub(super) fn tcx_attach(ifindex: u32, prog: &OwnedFd) -> io::Result<()> {
-    tcx(8, ifindex, prog)
+    tcx(PROG_ATTACH, ifindex, prog)
 }
 
 /// Takes it off.
@@ -452,7 +452,6 @@ pub(super) fn tcx_detach(ifindex: u32, prog: &OwnedFd) -> io::Result<()> {
     tcx(9, ifindex, prog)
 }
 
-#[cfg(test)]
 fn tcx(cmd: i32, ifindex: u32, prog: &OwnedFd) -> io::Result<()> {
     let mut a = attr(&[], &[(0, ifindex), (4, prog.as_raw_fd() as u32), (8, TCX_INGRESS)]);
     // SAFETY: no addresses are passed.
