@@ -230,7 +230,7 @@ impl Flow<'_> {
         if s == 1 {
             let sub = self.rec.sub;
             if out.delivered() > 0 {
-                let split = out.rtt_ns.zip(ts_val).and_then(|(rtt, val)| {
+                let split = out.rtt_ns.or(out.silent_rtt_ns).zip(ts_val).and_then(|(rtt, val)| {
                     self.act.oneway.sample(cx.now, val, Now(cx.now.0.saturating_sub(rtt)))
                 });
                 let what = Delivered { bytes: out.delivered(), rtt_ns: out.rtt_ns, split };

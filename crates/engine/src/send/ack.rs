@@ -302,6 +302,7 @@ impl Sender {
         if let Some((xmit, rtt)) = timely {
             if self.rtt.is_tainted(xmit) {
                 self.rtt.tainted_sample(now, rtt);
+                out.silent_rtt_ns = Some(rtt);
             } else {
                 self.rtt.sample(now, rtt);
                 out.rtt_ns = Some(rtt);

@@ -102,6 +102,8 @@ pub struct AckOut {
     pub spurious: u32,
     /// Round trip of the newest segment delivered by this ACK, ns; never ambiguous (Karn).
     pub rtt_ns: Option<u64>,
+    /// The same where a silence is part of it: right, but nothing to judge the path by.
+    pub silent_rtt_ns: Option<u64>,
     /// The congestion window was cut.
     pub cut: bool,
     /// An earlier cut was undone, because all its retransmissions proved needless.

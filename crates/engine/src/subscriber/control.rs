@@ -161,6 +161,7 @@ impl Control {
     pub fn on_delivered(&mut self, now: Now, set: &Setting, bytes: u32, rtt: Option<u64>, split: Option<Split>) {
         self.last = now;
         self.silence.heard(now, split);
+        let split = split.filter(|_| rtt.is_some());
         let whole = set;
         let set = &Setting { target_ns: self.target(set), ..*set };
         self.meter.delivered(now, bytes, rtt, split, (self.in_flight, self.rate), set.target_ns);

@@ -80,7 +80,7 @@ pub struct Delivered {
     pub bytes: u32,
     /// Round-trip time of the newest of them that was sent once only, ns.
     pub rtt_ns: Option<u64>,
-    /// What the flow's [`OneWay`] makes of the same sample.
+    /// What the flow's [`OneWay`] makes of the same sample, or of one with a silence in it.
     pub split: Option<Split>,
 }
 

@@ -4,8 +4,8 @@
 //! which. If it is the way back, the link goes on delivering, and all that it could have carried is lost once it has run
 //! empty; if it is the way there, whatever is sent makes the queue longer by that much. So what is sent on is the rate
 //! that the link had, times the odds that it is the way back: one in six at first, then what the phone's clock has told
-//! of the silences that are over (Laplace's rule of succession, over time instead of cases). After half a second it
-//! ceases: then only probes leave.
+//! of the silences that are over (Laplace's rule of succession, over time instead of cases). It ceases after half a second,
+//! and after as much more as the way back is remembered to have stopped: then only probes leave.
 
 use super::control::bytes_in;
 use super::oneway::Split;
@@ -15,7 +15,7 @@ const MS: u64 = 1_000_000;
 /// Acknowledgements that come less far apart are no silence, ns; the link is taken to run empty in it after so long.
 const BEGINS_NS: u64 = 150 * MS;
 const EMPTY_NS: u64 = 60 * MS;
-/// What could have been carried is sent for so much of it, ns.
+/// What could have been carried is sent for so much of it at least, ns.
 const LASTS_NS: u64 = 400 * MS;
 /// What is thought of silences before any was seen weighs like so much of them, a sixth of it of the way back; and so
 /// much is remembered, ns.
@@ -58,6 +58,11 @@ impl Silence {
         }
     }
 
+    /// What could have been carried is sent for so much of a silence, ns.
+    fn lasts(&self) -> u64 {
+        LASTS_NS + self.back
+    }
+
     /// Bytes that may be in flight beyond the budget, where the link carries `rate` bytes a second.
     pub fn credit(&self, now: Now, rate: u64) -> u64 {
         let silent = now.since(self.heard);
@@ -65,13 +70,13 @@ impl Silence {
             return 0;
         }
         let odds = (self.back + PRIOR_NS / 6) * 256 / (self.whole + PRIOR_NS);
-        bytes_in(rate, (silent - EMPTY_NS).min(LASTS_NS)) * odds / 256
+        bytes_in(rate, (silent - EMPTY_NS).min(self.lasts())) * odds / 256
     }
 
     /// When there may be more of that; `None`: not before something is acknowledged.
     pub fn look(&self, now: Now) -> Option<Now> {
         let at = now.max(self.heard.after_ns(BEGINS_NS));
-        let over = now.since(self.heard) > EMPTY_NS + LASTS_NS;
+        let over = now.since(self.heard) > EMPTY_NS + self.lasts();
         (!over).then(|| Now(((at.0 >> LOOK_SHIFT) + 1) << LOOK_SHIFT))
     }
 }
@@ -112,6 +117,20 @@ mod tests {
             changed.heard(Now(second * 1_000 * MS), Some(Split { up_ns, down_ns: 0 }));
         }
         assert!(changed.credit(Now(50_000 * MS), RATE) < 80_000);
+    }
+
+    #[test]
+    fn it_goes_on_for_as_long_as_the_way_back_is_remembered_to_have_stopped() {
+        let mut silence = Silence::new(Now(0));
+        let end = 3_000 * MS;
+        silence.heard(Now(end), Some(Split { up_ns: 2_900 * MS, down_ns: 0 }));
+        let odds = (2_900 + 1_000 / 6) * 256 / 4_000;
+        let most = 3_300 * RATE / 1_000 * odds / 256;
+        for (ms, bytes) in [(100, 0), (1_060, RATE * odds / 256), (3_360, most), (60_000, most)] {
+            assert!(silence.credit(Now(end + ms * MS), RATE).abs_diff(bytes) <= RATE / 256, "{ms} ms");
+        }
+        assert!(silence.look(Now(end + 3_300 * MS)).is_some());
+        assert_eq!(silence.look(Now(end + 3_361 * MS)), None);
     }
 
     #[test]
