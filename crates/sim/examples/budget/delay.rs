@@ -1,7 +1,9 @@
 //! Links by name, and the delay that a load adds to them.
 
+use smartwire_sim::link::spec::Rate;
 use smartwire_sim::link::LinkSpec;
 use smartwire_sim::profiles;
+use smartwire_sim::rng::Rng;
 use smartwire_sim::trace::recorded;
 
 use crate::world::{self, Outcome, MS};
@@ -42,7 +44,7 @@ pub fn excess_down(loaded: &Outcome, idle: &Outcome) -> Vec<u64> {
 }
 
 /// Links that nothing was tuned on: other instances and later parts are had by other seeds; these have other statistics.
-pub const HELD_OUT: [&str; 7] = ["fast-swings", "steep", "far", "long-outages", "verizon-back", "att-back", "tmo-back"];
+pub const HELD_OUT: [&str; 9] = ["jumps", "ragged", "fast-swings", "steep", "far", "long-outages", "verizon-back", "att-back", "tmo-back"];
 
 /// A trace's directions; `back`: the phone's uplink serves as its downlink.
 fn trace_link(name: &str, back: bool, offset_ms: f64, queue: u64, one_way_ms: f64) -> Option<(LinkSpec, LinkSpec)> {
@@ -77,6 +79,36 @@ fn held_out(name: &str, seed: u64, queue: u64, radio: Option<f64>) -> Option<(Li
     Some((spec(mean, queue, seed), spec(mean / 2.0, 1_000_000, seed ^ 0xA7), 0))
 }
 
+/// A rate that jumps between levels at random (a Markov chain): each level from 1/8 to 3 times `mean`, kept for 120 ms on
+/// average. With `outages` nothing passes now and then, for 0.1 to 6 s (a Pareto tail), one time in three
+/// each on the way there, the way back and both.
+fn markov(seed: u64, mean: f64, queue: u64, radio: f64, outages: bool) -> (LinkSpec, LinkSpec, u64) {
+    let mut rng = Rng::new(seed);
+    let mut steps = |mean: f64| {
+        let (mut all, mut at) = (Vec::new(), 0.0);
+        while at < 45_000.0 {
+            all.push((at, mean * (24f64.powf(rng.unit()) / 8.0)));
+            at += 20.0 + rng.exponential(100.0);
+        }
+        Rate::Steps(all)
+    };
+    let spec = |rate, queue| LinkSpec { rate, queue_bytes: Some(queue), delay_ms: radio / 2.0, jitter_ms: 4.0, seed, ..LinkSpec::default() };
+    let (mut down, mut up) = (spec(steps(mean), queue), spec(steps(mean / 2.0), 1_000_000));
+    let mut at = rng.exponential(6_000.0);
+    while outages && at < 45_000.0 {
+        let length = (100.0 / (1.0 - rng.unit()).powf(1.0 / 1.2)).min(6_000.0);
+        let which = rng.below(3);
+        if which != 1 {
+            down.freezes.push((at, length));
+        }
+        if which != 0 {
+            up.freezes.push((at, length));
+        }
+        at += length + 500.0 + rng.exponential(6_000.0);
+    }
+    (down, up, 0)
+}
+
 /// A link by name: a profile, a trace (each seed begins 17 s later in it), a held-out one, or `constN` for N Mbit/s. `radio`: its round trip instead of the usual one, ms.
 pub fn link(name: &str, seed: u64, queue: Option<u64>, radio: Option<f64>) -> Option<(LinkSpec, LinkSpec, u64)> {
     let q = queue.unwrap_or(2_000_000);
@@ -97,6 +129,9 @@ pub fn link(name: &str, seed: u64, queue: Option<u64>, radio: Option<f64>) -> Op
     }
     if let Some(found) = held_out(name, seed, q, radio) {
         return Some(found);
+    }
+    if name == "jumps" || name == "ragged" {
+        return Some(markov(seed, 6.0, q, radio.unwrap_or(50.0), name == "ragged"));
     }
     let (short, back) = name.strip_suffix("-back").map_or((name, false), |short| (short, true));
     let full = match short {
