@@ -36,6 +36,7 @@ class Instance:
     old: list[Process] = field(default_factory=list)
     """Earlier HAProxies in the same container, which finish."""
     listeners: Listeners = field(default_factory=list)
+    """Of whichever HAProxy runs; they outlive it."""
     until: float = float("inf")
     """When it has to have finished, once it is no longer the one for new connections (time.monotonic)."""
 
