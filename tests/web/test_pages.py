@@ -120,10 +120,13 @@ def test_on_a_phone_nothing_is_cut_off_in_light_and_dark(box, chromium, scheme):
     phone = Operator(chromium, f"https://127.0.0.1:{box.port}", **look)
     phone.log_in(USER, PASSWORD)
     phone.page.locator("#main .tile").first.wait_for()
-    for path in ("/", "/flows", "/alarms", "/configuration", FLOW):
+    for path in ("/", "/flows", "/subscribers", "/alarms", "/configuration", FLOW):
         phone.go(path)
         phone.page.locator("#main .panel").first.wait_for()
         assert phone.page.evaluate("document.documentElement.scrollWidth") <= 360, path
+        if phone.page.locator("tbody td a").count():
+            hidden = "[...document.querySelectorAll('.q-table__middle')].map(t => t.scrollWidth - t.clientWidth)"
+            assert max(phone.page.evaluate(hidden)) <= 0, path
     back = phone.page.evaluate("getComputedStyle(document.body).getPropertyValue('--bg').trim()")
     assert back == {"light": "#f5f6f8", "dark": "#0e1216"}[scheme]
     assert phone.page.locator("nav.pages").bounding_box()["y"] > 600

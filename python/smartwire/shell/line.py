@@ -104,12 +104,12 @@ def keys(shell: Shell) -> KeyBindings:
 
 
 def ambiguous(shell: Shell, text: str) -> bool:
-    """True where the last word begins several keywords and is none."""
+    """True where the last word begins several keywords and is none; what stands before a bar's filters is whole."""
     from smartwire.errors import Error
 
     try:
         found = shell.complete(text)
     except Error:
         return False
-    fixed = [c for c in found.choices if not c.value]
-    return len(fixed) > 1 and len(fixed) == len(found.choices) and all(c.word != text[found.start :] for c in fixed)
+    part, fixed = text[found.start :], [c for c in found.choices if not c.value]
+    return bool(part) and len(fixed) > 1 and len(fixed) == len(found.choices) and all(c.word != part for c in fixed)

@@ -40,7 +40,10 @@ def lines(series: list[tuple[str, str, bool]], unit: str) -> dict[str, Any]:
         },
         "xAxis": {
             "type": "time", "axisLine": {"lineStyle": {"color": FAINT}}, "axisTick": {"show": False},
-            "axisLabel": {"color": GREY, "hideOverlap": True, "fontSize": 11.5, "alignMaxLabel": "right"},
+            "axisLabel": {
+                "color": GREY, "hideOverlap": True, "fontSize": 11.5, "alignMaxLabel": "right", "showMinLabel": False,
+                "rich": {"primary": {"fontWeight": "normal"}},
+            },
             "splitLine": {"show": False},
         },
         "yAxis": {
@@ -89,9 +92,11 @@ def sequence(parts: list[tuple[str, str, str, list[Any]]]) -> dict[str, Any]:
         "grid": {"left": 4, "right": 14, "top": 14, "bottom": 34, "containLabel": True},
         "tooltip": {"trigger": "item", "className": "tip", "confine": True, ":formatter":
                     f"p => p.seriesName + '<br>' + ({SECONDS})(p.value[0]) + ', ' + ({BYTES})(p.value[1])"},
-        "xAxis": {"type": "value", "min": 0, **axis,
-                  "axisLabel": {**axis["axisLabel"], ":formatter": "v => v + ' s'"}},
-        "yAxis": {"type": "value", **axis, "axisLabel": {**axis["axisLabel"], ":formatter": BYTES}},
+        "xAxis": {"type": "value", "min": 0, "max": "dataMax", **axis,
+                  "axisLine": {"onZero": False, "lineStyle": {"color": FAINT}},
+                  "axisLabel": {**axis["axisLabel"], ":formatter": "v => v + ' s'", "showMaxLabel": False}},
+        "yAxis": {"type": "value", ":min": "v => Math.min(0, v.min)", **axis,
+                  "axisLabel": {**axis["axisLabel"], ":formatter": f"v => v < 0 ? '' : ({BYTES})(v)"}},
         "dataZoom": [{"type": "inside"}, {"type": "inside", "yAxisIndex": 0, "zoomOnMouseWheel": "shift"},
                      {"type": "slider", "height": 16, "bottom": 6, "borderColor": "transparent",
                       "showDetail": False, "fillerColor": FAINT}],

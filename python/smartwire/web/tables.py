@@ -34,7 +34,8 @@ def unit(expression: str) -> str:
 
 
 SIZE = unit(
-    "v >= 1e9 ? (v/1e9).toFixed(2) + ' GB' : v >= 1e6 ? (v/1e6).toFixed(1) + ' MB' : (v/1e3).toFixed(1) + ' kB'"
+    "v >= 1e9 ? (v/1e9).toFixed(2) + ' GB' : v >= 1e6 ? (v/1e6).toFixed(1) + ' MB' : "
+    "v >= 1e3 ? (v/1e3).toFixed(1) + ' kB' : v + ' B'"
 )
 MS = unit("(v/1e6).toFixed(v < 1e7 ? 1 : 0) + ' ms'")
 RATE = unit("v >= 1.25e8 ? (v*8/1e9).toFixed(2) + ' Gbit/s' : v >= 1.25e5 ? (v*8/1e6).toFixed(1) + ' Mbit/s' : "

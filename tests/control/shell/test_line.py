@@ -39,6 +39,11 @@ def test_space_after_a_value_is_a_space(pressed):
     assert pressed("set system location attic  ", configuring=True)[0].rstrip() == "set system location attic"
 
 
+def test_space_after_a_bar_is_a_space(pressed):
+    assert pressed("show policies | co") == ("show policies | co", "")
+    assert pressed("sh pol | cou ")[0] == "show policies | count "
+
+
 def test_space_in_quotes_is_a_space(pressed):
     assert pressed('set system location "co re"', configuring=True)[0] == 'set system location "co re"'
 
