@@ -6,9 +6,10 @@ import contextlib
 import random
 
 import pytest
+from smartwire.pcapng import INBOUND, OUTBOUND, Writer
 from smartwire.web.sequence import MOST, graph
 
-from .fakebox import write_capture
+from .fakebox import segment, write_capture
 
 FLOW = {"access_addr": "100.64.3.10", "access_port": 40000, "core_addr": "203.0.113.5", "core_port": 443}
 FLOW6 = {"access_addr": "2001:db8:7::2", "access_port": 40000, "core_addr": "2001:db8:ff::1", "core_port": 443}
@@ -24,6 +25,26 @@ def test_it_tells_what_arrived_from_what_was_sent_again(tmp_path, flow):
     assert found.told[-1][1] == found.arrived[-1][1]
     assert found.acked[-1][1] == 900 * 1448
     assert found.custody >= 10 * 1448
+
+
+def test_what_was_in_custody_before_the_capture_is_not_taken_for_sent_again(tmp_path):
+    writer = Writer(tmp_path / "c", ["eth1", "eth2"])
+    access, core = (FLOW["access_addr"], FLOW["access_port"]), (FLOW["core_addr"], FLOW["core_port"])
+    far, near = 2_000_000, 1_000_000
+    for n in range(100):  # a megabyte lies between what comes in and what leaves
+        for port, way, src, dst, seq, ack, payload in (
+            (1, INBOUND, core, access, far + 1000 * n, 1, 1000),
+            (1, OUTBOUND, access, core, 1, far + 1000 * (n + 1), 0),
+            (0, OUTBOUND, core, access, near + 1000 * n, 1, 1000),
+            (0, INBOUND, access, core, 1, near + 1000 * n, 0),
+        ):
+            frame, length = segment(src, dst, seq, ack, payload)
+            writer.packet(port, 1_000_000 * n, frame, way, length)
+    writer.close()
+    found = graph(tmp_path / "c", FLOW)
+    assert (len(found.sent), len(found.again)) == (100, 0)
+    assert found.custody == 1_002_000
+    assert min(offset for _, offset in found.acked) == 0
 
 
 def test_another_connection_is_not_in_it(tmp_path):

@@ -17,7 +17,7 @@ Point = tuple[float, int]
 
 @dataclass
 class Graph:
-    """One direction of a connection; s since the capture's first packet, bytes since the first seen.
+    """One direction of a connection; s since the capture's first packet, bytes since the lowest number seen.
 
     Attributes:
         down: towards the subscriber.
@@ -70,7 +70,10 @@ def direction(mine: list[Segment], connection: dict[str, Any], start: int, down:
     """
     sender = (connection["core_addr"], connection["core_port"]) if down else (
         connection["access_addr"], connection["access_port"])  # fmt: skip
-    found, base, furthest, told, acked = Graph(down), None, -1, 0, 0
+    found, base = Graph(down), None
+    furthest: int | None = None  # not known at first: what was in custody before the capture leaves during it
+    told: int | None = None
+    acked: int | None = None
     for s in sorted(mine, key=lambda s: s.unix_ns):
         at, mine_data = (s.unix_ns - start) / 1e9, (s.src, s.sport) == sender
         number = s.seq if mine_data else s.ack
@@ -85,14 +88,21 @@ def direction(mine: list[Segment], connection: dict[str, Any], start: int, down:
                 found.arrived.append((at, end))
                 found.payload += s.payload
             else:
-                (found.sent if end > furthest else found.again).append((at, end))
-                furthest = max(furthest, end)
+                repeats = furthest is not None and end <= furthest
+                (found.again if repeats else found.sent).append((at, end))
+                furthest = end if furthest is None else max(furthest, end)
         elif not mine_data:
             (found.told if s.outbound else found.acked).append((at, offset))
-            told, acked = (max(told, offset), acked) if s.outbound else (told, max(acked, offset))
-            found.custody = max(found.custody, told - acked if acked else 0)
-    for name in ("arrived", "sent", "again", "told", "acked"):
-        setattr(found, name, thinned(getattr(found, name)))
+            if s.outbound:
+                told = offset if told is None else max(told, offset)
+            else:
+                acked = offset if acked is None else max(acked, offset)
+            if told is not None and acked is not None:
+                found.custody = max(found.custody, told - acked)
+    names = ("arrived", "sent", "again", "told", "acked")
+    lowest = min((offset for name in names for _, offset in getattr(found, name)), default=0)
+    for name in names:
+        setattr(found, name, [(at, offset - lowest) for at, offset in thinned(getattr(found, name))])
     return found
 
 
