@@ -13,28 +13,28 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from importlib import resources
-from typing import Any, NamedTuple
-
-from yangson import DataModel
-from yangson.datatype import (
-    BooleanType,
-    EnumerationType,
-    IntegralType,
-    LeafrefType,
-    LinearType,
-    NumericType,
-    StringType,
-)
-from yangson.instance import RootNode
-from yangson.statement import ModuleParser, Statement
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from smartwire.config import words
 from smartwire.errors import UsageError
+
+if TYPE_CHECKING:
+    from yangson import DataModel
+    from yangson.instance import RootNode
+    from yangson.statement import Statement
 
 MODULES = ("types", "system", "wires", "subscribers", "policies", "management")
 REVISION = "2026-11-25"
 Path = tuple[str, ...]
 Names = Callable[[Path], Iterable[str]]
+
+
+@cache
+def datatypes() -> Any:
+    """yangson's types. It takes a while to load, and who only asks smartwired (its command line) needs none of it."""
+    from yangson import datatype
+
+    return datatype
 
 
 class Invalid(UsageError):
@@ -103,7 +103,7 @@ class Node:
     @cached_property
     def is_flag(self) -> bool:
         """True for a boolean."""
-        return isinstance(self.type, BooleanType)
+        return isinstance(self.type, datatypes().BooleanType)
 
     @cached_property
     def mandatory_children(self) -> list[Node]:
@@ -146,13 +146,13 @@ def describe_type(node: Node) -> str:
     if node.leafref:
         return f"name of one of {words.join(node.leafref)}"
     kind = node.type
-    if isinstance(kind, NumericType):
+    if isinstance(kind, datatypes().NumericType):
         spans = kind.range.intervals if kind.range else [kind._range]
         text = " | ".join(f"{s[0]}..{s[-1]}" if s[0] != s[-1] else str(s[0]) for s in spans)
         return f"{text} {node.units}".strip()
-    if isinstance(kind, StringType) and kind.name:
+    if isinstance(kind, datatypes().StringType) and kind.name:
         return str(kind.name)
-    if isinstance(kind, LinearType) and kind.length:
+    if isinstance(kind, datatypes().LinearType) and kind.length:
         low, high = kind.length.intervals[0][0], kind.length.intervals[-1][-1]
         return f"text, {low}..{high} characters"
     return "text"
@@ -211,10 +211,10 @@ class Schema:
         node.units = source.units or ""
         node.secret = any(s.prefix == "sw" and s.keyword in ("secret", "password") for s in statement.substatements)
         node.password = any(s.prefix == "sw" and s.keyword == "password" for s in statement.substatements)
-        if isinstance(source.type, EnumerationType):
+        if isinstance(source.type, datatypes().EnumerationType):
             written = statement.find1("type").find_all("enum")
             node.enums = {e.argument: _text(e) for e in written} or dict.fromkeys(source.type.enum, "")
-        if isinstance(source.type, LeafrefType):
+        if isinstance(source.type, datatypes().LeafrefType):
             steps = statement.find1("type").find1("path").argument.split("/")[1:-1]
             node.leafref = tuple(step.partition(":")[2] for step in steps)
 
@@ -272,9 +272,9 @@ class Schema:
             Invalid: with a sentence that says what it may be.
         """
         kind = node.type
-        if isinstance(kind, LeafrefType):
-            kind = kind.ref_type if hasattr(kind, "ref_type") else StringType(kind.sctx, None)
-        if isinstance(kind, IntegralType) and (short := re.fullmatch(r"(\d+)([kmgKMG])", text)):
+        if isinstance(kind, datatypes().LeafrefType):
+            kind = kind.ref_type if hasattr(kind, "ref_type") else datatypes().StringType(kind.sctx, None)
+        if isinstance(kind, datatypes().IntegralType) and (short := re.fullmatch(r"(\d+)([kmgKMG])", text)):
             text = str(int(short[1]) * {"k": 10**3, "m": 10**6, "g": 10**9}[short[2].lower()])
         try:
             value = kind.parse_value(text)
@@ -341,7 +341,7 @@ class Schema:
 
     def check_value(self, node: Node, value: Any) -> str | None:
         """A sentence if `value`, as it came from JSON or a file, is none for the leaf."""
-        if isinstance(value, int if isinstance(node.type, IntegralType) else str) or node.is_flag:
+        if isinstance(value, int if isinstance(node.type, datatypes().IntegralType) else str) or node.is_flag:
             try:
                 self.parse(node, to_text(value))
             except Invalid as e:
@@ -385,12 +385,12 @@ def refusal(node: Node, text: str) -> str:
         return f"That is no {node.name}: it must be {node.typed}."
     if node.enums or node.is_flag:
         return f"{text!r} is none of {node.typed}."
-    if isinstance(node.type, NumericType):
+    if isinstance(node.type, datatypes().NumericType):
         number = re.fullmatch(r"-?\d+[kmgKMG]?", text)
         return f"{text} is not in {node.typed}." if number else f"{text!r} is no number in {node.typed}."
-    if isinstance(node.type, StringType) and node.type.name in words.MEANING:
+    if isinstance(node.type, datatypes().StringType) and node.type.name in words.MEANING:
         return f"{text!r} is no {words.MEANING[node.type.name]}."
-    if isinstance(node.type, LinearType) and node.type.length and len(text) not in node.type.length:
+    if isinstance(node.type, datatypes().LinearType) and node.type.length and len(text) not in node.type.length:
         return f"{text[:40]!r} has {len(text)} characters; it must be {node.typed}."
     return f"{text!r} is not written as a {node.name} must be: {node.description[0].lower()}{node.description[1:]}"
 
@@ -398,6 +398,9 @@ def refusal(node: Node, text: str) -> str:
 @cache
 def load() -> Schema:
     """The schema of this version, loaded once."""
+    from yangson import DataModel
+    from yangson.statement import ModuleParser
+
     here = resources.files("smartwire") / "yang"
     library: list[dict[str, Any]] = []
     statements = {}
