@@ -120,8 +120,8 @@ padding:4px 6px calc(4px + env(safe-area-inset-bottom));gap:0}
 nav.pages a{flex:1;flex-direction:column;gap:0;font-size:11.5px;padding:5px 0;position:relative}
 nav.pages a[aria-current]{background:none;color:var(--accent)}
 nav.pages svg{display:block}.badge{position:absolute;top:2px;left:calc(50% + 8px);min-width:16px;line-height:16px}
-.q-table td,.q-table th{padding:8px 8px!important}.q-table th{white-space:normal}
-.q-table td:first-child{white-space:normal;overflow-wrap:anywhere}}
+.q-table td,.q-table th{padding:8px 8px!important;white-space:normal}
+.q-table td:first-child{overflow-wrap:anywhere}}
 @media(prefers-reduced-motion:reduce){*{transition:none!important;animation:none!important}}
 @media print{.top,nav.pages{display:none}.panel{break-inside:avoid;box-shadow:none}}
 """

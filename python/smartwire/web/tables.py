@@ -55,7 +55,7 @@ FLOWS = [
 SUBSCRIBERS = [
     column("addr", "Subscriber", align="left"),
     column("wire", "Wire", align="left", wide=True),
-    column("flows", "Flows"),
+    column("flows", "Flows", wide=True),
     column("rate", "Rate", **{":format": RATE}),
     column("rtt", "RTT", **{":format": MS}),
     column("queue", "Queue", **{":format": MS}),
