@@ -6,6 +6,7 @@ Only waiting is cut short: a commit is confirmed within a second, and yesterday'
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import tempfile
@@ -113,24 +114,7 @@ def test_an_operators_first_hour(lab):
     cli("configure", "set wires edge pair access core core", "set wires edge drain-limit 20", "commit comment first")
     assert "running" in cli("show wires")
 
-    # See traffic; capture a flow; read why one was refused.
-    seen: dict[str, str] = {}
-
-    def look() -> None:
-        seen["overview"], seen["flows"] = cli("show overview"), cli("show flows")
-        seen["capture"] = cli(f"request wire capture edge first.pcapng match {who['source']} seconds 1")
-        seen["captures"], seen["refused"] = cli("show captures"), cli("show events kind refused")
-
-    odd = {"kind": "get", "size": 20_000, "start": 0.5, "mptcp": True, **who}
-    plan = {"transfers": [{"kind": "get", "size": 0, "start": 0.1, "stop": 9.0, **who}, odd]}
-    outcome = session.run(plan, 9.0, actions=[(2.0, look)])
-    assert outcome.intact, outcome.broken
-    assert "Working:" in seen["overview"]
-    assert "of TCP bytes are optimized" in seen["overview"]
-    assert f"{who['source']}:" in seen["flows"]
-    assert not seen["capture"].startswith("0 packets")
-    assert "first.pcapng" in seen["captures"]
-    assert "Multipath TCP was requested." in seen["refused"]
+    see_traffic(session, who)
 
     # Set a policy, commit confirmed, let it expire.
     test = f"test policy client {who['source']} server {who['target']} port 8080"
@@ -150,23 +134,7 @@ def test_an_operators_first_hour(lab):
     cli("configure", "rollback 1", "commit comment back")
     assert "engine: wire" in cli(test)
 
-    # Upgrade under a running download, without a reset.
-    wheel = wheel_of_this(directory, "9.9.9")
-    before = data("show wires")
-    plan = {"transfers": [{"kind": "get", "size": 24_000_000, "start": 0.1, **who}]}
-    done: dict[str, str] = {}
-    upgrade = (2.0, lambda: done.update(said=cli(f"request system software add {wheel}")))
-    outcome = session.run(plan, 15.0, actions=[upgrade], patience=120.0)
-    assert outcome.intact, outcome.broken
-    assert "9.9.9: 1 wires have returned with it" in done["said"]
-    assert ", 0 reset" in done["said"]
-    assert ", 0 connections" not in done["said"]
-    software = until(lambda: answered("show system software"), "smartwired did not come back")
-    assert software["from"] == str(directory / "software" / "9.9.9")
-    assert software["previous"] is None
-    assert data("show wires")["wires"][0]["state"] == "running" == before["wires"][0]["state"]
-    assert str(directory / "software" / "9.9.9") in maps_of_wire(directory)
-    assert session.middle.counters()["resets"] == 0
+    upgrade_under_a_download(session, directory, who)
 
     # Read the counters of yesterday.
     yesterday = data("show overview-history hours 26")
@@ -178,6 +146,45 @@ def test_an_operators_first_hour(lab):
     assert "the installed version: 1 wires" in cli("request system software rollback")
     installed = str(Path(smartwire.__file__).parents[1])
     until(lambda: (answered("show system software") or {}).get("from") == installed, "no way back")
+
+
+def see_traffic(session, who) -> None:
+    """See traffic; capture a flow; read why one was refused: all in one session of the command line."""
+    capture = f"request wire capture edge first.pcapng match {who['source']} seconds 1"
+    said: list[str] = []
+
+    def look() -> None:
+        said.append(cli("show overview", "show flows", capture, "show captures", "show events kind refused"))
+
+    odd = {"kind": "get", "size": 20_000, "start": 0.5, "mptcp": True, **who}
+    plan = {"transfers": [{"kind": "get", "size": 0, "start": 0.1, "stop": 9.0, **who}, odd]}
+    outcome = session.run(plan, 9.0, actions=[(2.0, look)])
+    assert outcome.intact, outcome.broken
+    assert "Working:" in said[0]
+    assert "of TCP bytes are optimized" in said[0]
+    assert f"{who['source']}:" in said[0]
+    assert re.search(r"^[1-9]\d* packets in .*first\.pcapng", said[0], re.M)
+    assert re.search(r"^first\.pcapng +[1-9]", said[0], re.M)
+    assert "Multipath TCP was requested." in said[0]
+
+
+def upgrade_under_a_download(session, directory, who) -> None:
+    """Without a reset, and with a smartwired and a wire that come from the new version."""
+    wheel = wheel_of_this(directory, "9.9.9")
+    plan = {"transfers": [{"kind": "get", "size": 24_000_000, "start": 0.1, **who}]}
+    done: dict[str, str] = {}
+    upgrade = (2.0, lambda: done.update(said=cli(f"request system software add {wheel}")))
+    outcome = session.run(plan, 15.0, actions=[upgrade], patience=120.0)
+    assert outcome.intact, outcome.broken
+    assert "9.9.9: 1 wires have returned with it" in done["said"]
+    assert ", 0 reset" in done["said"]
+    assert ", 0 connections" not in done["said"]
+    software = until(lambda: answered("show system software"), "smartwired did not come back")
+    assert software["from"] == str(directory / "software" / "9.9.9")
+    assert software["previous"] is None
+    assert data("show wires")["wires"][0]["state"] == "running"
+    assert str(directory / "software" / "9.9.9") in maps_of_wire(directory)
+    assert session.middle.counters()["resets"] == 0
 
 
 def answered(line: str):

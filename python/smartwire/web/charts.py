@@ -33,7 +33,7 @@ def lines(series: list[tuple[str, str, bool]], unit: str) -> dict[str, Any]:
     return {
         "animation": False,
         "textStyle": {"fontFamily": "system-ui, sans-serif"},
-        "grid": {"left": 8, "right": 10, "top": 14, "bottom": 8, "containLabel": True},
+        "grid": {"left": 8, "right": 20, "top": 14, "bottom": 8, "containLabel": True},
         "tooltip": {
             "trigger": "axis", "className": "tip", "axisPointer": {"lineStyle": {"color": GREY, "width": 1}},
             ":valueFormatter": f"v => v == null ? '-' : ({unit})(v)", "confine": True,
