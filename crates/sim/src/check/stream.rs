@@ -350,8 +350,10 @@ impl Stream {
         // What else came in the same batch is not known yet to whoever deals with one segment after the other.
         let exact = (to.had.min(to.acked)..=to.acked.max(1)).contains(&seq);
         to.reset_exactly |= exact;
-        // Of what is under way to it the receiver may have all: a second reset stands behind that.
-        if exact || seq == self.left && seq > to.acked && to.reset_exactly {
+        // Of what is under way to it the receiver may have all: a second reset stands behind that, and one where bytes have
+        // brought it that took another way.
+        let behind = seq == self.left && seq > to.acked || seq == to.elsewhere;
+        if exact || behind && to.reset_exactly {
             return Ok(());
         }
         Err(format!("a reset left at {seq}, but its receiver expects {} of {} (RFC 5961)", to.acked, self.left))
