@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from smartwire.errors import Error
 from smartwire.lab.net import run
+from smartwire.proxy import registry
 
 from .conftest import Ends, content, ended, read_all, wait_for
 
@@ -88,6 +89,23 @@ def test_connections_that_a_dead_one_had_not_accepted_wait_for_the_next(proxied,
         for client in (first, second):
             client.sendall(b"get 10000\n")
             assert read_all(client) == content(10_000)
+
+
+def test_where_no_other_one_starts_what_waits_is_reset_and_the_next_goes_direct(proxied, ends):
+    wait_for(lambda: proxied.proxy("status")["state"] == "open")
+    pid, file = haproxy(proxied), registry.directory_of(proxied.proxy_name) / "haproxy.cfg"
+    good = file.read_text()
+    os.kill(pid, signal.SIGSTOP)
+    file.write_text("nonsense\n")
+    with ends.connect(4) as client:
+        os.kill(pid, signal.SIGKILL)
+        with pytest.raises(ConnectionResetError):
+            client.recv(1)
+    before = proxied.proxy("status")["counters"]
+    assert ends.get(4, 1000) == content(1000)
+    assert proxied.proxy("status")["counters"]["closed"] == before["closed"] + 1
+    file.write_text(good)
+    wait_for(lambda: proxied.proxy("status")["state"] == "open")
 
 
 def test_a_reload_keeps_connections_and_takes_new_ones(proxied, ends):

@@ -250,7 +250,7 @@ def refuse(listeners: Listeners) -> int:
     """Resets the connections that wait for a HAProxy; how many."""
     count = 0
     for door in (door for pair in listeners for door in pair):
-        with contextlib.suppress(BlockingIOError):
+        with contextlib.suppress(OSError):  # no more, at last
             while True:
                 waiting, _ = door.accept()
                 waiting.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
