@@ -33,12 +33,12 @@ tree.py             a configuration as a value, and its edits; merge.py two side
 parse.py, load.py   set lines and curly braces, read, and loaded: merge, override, replace, set
 text.py, compare.py the same, printed, and ``show | compare``; document.py JSON and XML
 checks.py           all that is wrong with a configuration, at once
-prefixlists.py      prefix lists in files; policy.py which policy counts for a connection
+prefixlists.py      prefix lists in files; policy.py which policy counts; wiring.py ports and engines of a wire
 disk.py, store.py   revisions, the rescue configuration and contents of prefix lists on disk, crash proof; audit.py
 engine.py           check, prepare, apply, record; confirmed commits; session.py one login, its editing mode and verbs
 access.py           classes, rights, passwords, lockout
 plane.py            what follows the configuration: wireplane.py, proxypart.py, linkplane.py, collectplane.py
-commands.py         operational commands by signature; operations.py those of the box
+commands.py         operational commands by signature; operations.py those of the box, proxied.py of its proxies
 daemon.py, api.py   smartwired and what its socket understands; client.py the other end
 ==================  ====================================================================================================
 """

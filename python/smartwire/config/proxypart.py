@@ -231,4 +231,3 @@ class Proxies:
         if done.returncode:
             lines = [line for line in done.stderr.splitlines() if line.strip()] or ["it failed without a word."]
             raise Error(lines[-1].removeprefix("smartwire: "))
-
