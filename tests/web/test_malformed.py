@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import random
@@ -10,7 +11,7 @@ import ssl
 
 import pytest
 from smartwire.alarms.journal import Active
-from smartwire.north.prometheus import application
+from smartwire.north.prometheus import application, serve
 from smartwire.north.snmp import Agent
 
 from .conftest import in_a_loop
@@ -142,6 +143,27 @@ def test_the_metrics(rng):
         body = b"".join(served(environ, lambda status, headers: seen.add(status)))
         assert body in (b"", b"smartwire_up 1\n") or body.endswith(b".\n")
     assert {s[:3] for s in seen} == {"200", "403", "404", "405"}
+
+
+def test_the_metrics_server(rng, capfd):
+    """Bytes on the wire, through the server's own parser; fewer, since each is a connection."""
+    server, thread = serve("127.0.0.1", 0, lambda: "smartwire_up 1\n")
+    for _ in range(COUNT // 50):
+        with socket.create_connection(server.server_address, 30) as raw:
+            raw.sendall(junk(rng) + rng.choice((b"", b"\r\n\r\n")))
+            raw.shutdown(socket.SHUT_WR)
+            said = b""
+            with contextlib.suppress(OSError):  # what it did not read it answers with a reset
+                while part := raw.recv(65536):
+                    said += part
+            assert b"Traceback" not in said
+    with socket.create_connection(server.server_address, 30) as raw:
+        raw.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
+        assert raw.makefile("rb").read().endswith(b"smartwire_up 1\n")
+    server.shutdown()
+    server.server_close()
+    thread.join(10)
+    assert "Traceback" not in capfd.readouterr().err
 
 
 def test_the_snmp_agent(rng):

@@ -2,6 +2,6 @@
 
 A number goes through this package in the order of its files: :mod:`names` says what it is, :mod:`sources` reads it from
 a wire, :mod:`collect` does so at each tick, :mod:`store` writes it and makes roll-ups (of what :mod:`recent` keeps),
-:mod:`buckets` is the arithmetic of rates, and :mod:`history` reads it back. Subscribers and flows never come here: their
-number has no bound.
+:mod:`buckets` is the arithmetic of rates, and :mod:`history` reads it back. Subscribers and flows never come here, as
+their number has no bound.
 """
