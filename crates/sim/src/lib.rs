@@ -9,6 +9,7 @@ pub mod crossings;
 pub mod emulator;
 pub mod endpoint;
 pub mod faults;
+pub mod feed;
 pub mod fuzz;
 pub mod link;
 pub mod measure;

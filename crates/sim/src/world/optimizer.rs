@@ -137,7 +137,7 @@ impl Optimizer {
     }
 
     /// Somebody else takes frames until this share is free, percent.
-    pub(super) fn leave_free(&mut self, percent: u32) {
+    pub(crate) fn leave_free(&mut self, percent: u32) {
         self.checkers.iter_mut().for_each(Checker::expect_short_memory);
         self.io.leave_free(percent);
     }
