@@ -115,7 +115,7 @@ pub struct Setting {
     pub target_ns: u64,
     /// Bytes that may leave in a millisecond at any rate.
     pub burst_per_ms: u32,
-    /// What leaves is paced.
+    /// What leaves is spread over the round trip.
     pub paced: bool,
 }
 
@@ -394,12 +394,11 @@ impl Control {
         if room == 0 {
             return Err(self.silence.look(now).filter(|_| tracks));
         }
-        if !set.paced {
-            return Ok(room.min(1 << 30) as u32);
-        }
         let near = self.mode == Mode::Start && self.meter.least() < NEAR_NS;
         let rate = if near { self.rate.max(self.peak[0]).max(self.peak[1]) } else { self.rate };
         let wish = match self.mode {
+            // At once: only the limit for any millisecond holds.
+            _ if !set.paced => u64::MAX,
             Mode::Track => {
                 // The whole budget within a round trip, and a quarter more.
                 let round_us = (self.meter.least() + self.meter.up()).max(MS) / 1_000;
