@@ -220,7 +220,7 @@ impl Stream {
     /// ends, if it may.
     pub(super) fn check_place(&self, to: &Stream, t: &Tcp<'_>) -> Result<u64, String> {
         let start = self.offset(t.seg.seq, self.left);
-        let end = start + t.payload.len() as u64;
+        let end = start.saturating_add(t.payload.len() as u64);
         // A keepalive's byte is none of the stream's.
         if end > start + 1 && end > to.promised {
             return Err(format!("bytes {start}..{end} left beyond the window of their receiver, {}", to.promised));
@@ -243,7 +243,7 @@ impl Stream {
         if !t.sum_ok || t.payload.is_empty() && !t.seg.has(FIN) {
             return;
         }
-        let end = self.offset(t.seg.seq, self.left) + t.payload.len() as u64 + u64::from(t.seg.has(FIN));
+        let end = self.offset(t.seg.seq, self.left).saturating_add(t.payload.len() as u64 + u64::from(t.seg.has(FIN)));
         if self.isn.is_some() && end <= self.high + 2 {
             self.left = self.left.max(end);
             self.sent = self.sent.max(end);
@@ -260,7 +260,7 @@ impl Stream {
     /// I3: only what came in leaves.
     pub(super) fn check_data(&self, t: &Tcp<'_>) -> Result<(), String> {
         let start = self.offset(t.seg.seq, self.high);
-        let end = start + t.payload.len() as u64;
+        let end = start.saturating_add(t.payload.len() as u64);
         if end > start && !self.arrived.covers(start, end) {
             return Err(format!("I3: bytes {start}..{end} left that never came in"));
         }
@@ -274,7 +274,7 @@ impl Stream {
     pub(super) fn note_told(&mut self, from: &Stream, t: &Tcp<'_>) {
         let ack = self.offset(t.seg.ack, self.told_ack.max(from.acked));
         let shift = if self.shift.is_some() { from.shift.unwrap_or(0) } else { 0 };
-        self.last_told = Some((ack, ack + (u64::from(t.seg.window) << shift)));
+        self.last_told = Some((ack, ack.saturating_add(u64::from(t.seg.window) << shift)));
     }
 
     /// I1, I2, I4, I7, for an acknowledgement of this stream that leaves towards its endpoint in the name of `from`.
@@ -303,7 +303,7 @@ impl Stream {
             }
         }
         let shift = if self.shift.is_some() { from.shift.unwrap_or(0) } else { 0 };
-        let right = ack + (u64::from(t.seg.window) << shift);
+        let right = ack.saturating_add(u64::from(t.seg.window) << shift);
         if optimized {
             if ack < self.told_ack {
                 return Err(format!("I2: the acknowledgement went back from {} to {ack}", self.told_ack));
