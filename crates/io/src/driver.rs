@@ -1,11 +1,12 @@
-//! The ports, frames and custody book of one thread, as the engine sees them.
+//! The ports of one thread, and all that is received from them and sent through them.
 
-use smartwire_engine::{Csum, CustodyMark, FlowKey, FrameId, Io, Port, Rx};
+use smartwire_engine::{Csum, Port, Rx};
 
 use crate::backlog::Tx;
 use crate::error::IoError;
 use crate::frames::Frames;
 use crate::port::PortIo;
+use crate::stand::{Outlet, Stand};
 use crate::steer::{CustodyBook, Steer};
 
 /// How many entries rings have, and how many frames they may take altogether.
@@ -43,41 +44,44 @@ impl Sizing {
     }
 }
 
-/// What an engine runs on.
-pub struct Driver {
-    /// The ledger.
-    pub frames: Frames,
-    /// The ports; entry `i` is `Port(i)`.
+/// The ports of one thread.
+pub struct Ports {
+    /// Entry `i` is `Port(i)`.
     pub ports: Vec<PortIo>,
-    book: Option<CustodyBook>,
-    /// Sends that made no sense (no such port, beyond the frame): a bug if ever above 0.
-    bad_sends: u64,
     turn: usize,
 }
 
+/// What an engine runs on whose thread owns the ports, or that thread alone.
+pub type Driver = Stand<Ports>;
+
+impl Outlet for Ports {
+    fn queue(&mut self, port: Port, tx: Tx) -> bool {
+        self.ports.get_mut(usize::from(port.0)).is_some_and(|p| p.queue(tx))
+    }
+}
+
 impl Driver {
-    /// A driver over open ports. Without a `book` (no copper wire under it, as in tests) custody is never refused and
-    /// is written nowhere.
-    pub fn new(frames: Frames, ports: Vec<PortIo>, book: Option<CustodyBook>) -> Driver {
-        Driver { frames, ports, book, bad_sends: 0, turn: 0 }
+    /// A driver over open ports.
+    pub fn over(frames: Frames, ports: Vec<PortIo>, book: Option<CustodyBook>) -> Driver {
+        Stand::new(frames, Ports { ports, turn: 0 }, book)
     }
 
     /// Takes up to `max` received frames, round robin over the ports, after taking back what was sent.
     pub fn recv(&mut self, out: &mut Vec<Rx>, max: usize) -> Result<usize, IoError> {
-        for port in &mut self.ports {
+        for port in &mut self.out.ports {
             port.reap_and_refill(&mut self.frames);
         }
-        let (before, n) = (out.len(), self.ports.len());
+        let (before, n) = (out.len(), self.out.ports.len());
         // Each port gets its share first, then whoever has more gets what is left.
         for share in [max / n.max(1), max] {
             for i in 0..n {
                 let room = share.min(max - (out.len() - before));
                 if room > 0 {
-                    self.ports[(self.turn + i) % n].recv(&mut self.frames, out, room)?;
+                    self.out.ports[(self.out.turn + i) % n].recv(&mut self.frames, out, room)?;
                 }
             }
         }
-        self.turn = (self.turn + 1) % n.max(1);
+        self.out.turn = (self.out.turn + 1) % n.max(1);
         Ok(out.len() - before)
     }
 
@@ -96,7 +100,7 @@ impl Driver {
 
     /// Hands everything queued to the kernel, as far as it takes it.
     pub fn flush(&mut self) -> Result<(), IoError> {
-        for port in &mut self.ports {
+        for port in &mut self.out.ports {
             port.flush(&mut self.frames)?;
         }
         Ok(())
@@ -104,84 +108,7 @@ impl Driver {
 
     /// True while something waits to be sent.
     pub fn unsent(&self) -> bool {
-        self.ports.iter().any(PortIo::unsent)
-    }
-
-    /// Sends that made no sense.
-    pub fn bad_sends(&self) -> u64 {
-        self.bad_sends
-    }
-
-    /// Queues a transmission of a frame that is another thread's, or whose reference is already counted. `false`: the
-    /// backlog is full.
-    pub fn queue(&mut self, port: Port, tx: Tx) -> bool {
-        self.ports.get_mut(usize::from(port.0)).is_some_and(|p| p.queue(tx))
-    }
-}
-
-impl Io for Driver {
-    fn bytes(&self, frame: FrameId) -> &[u8] {
-        self.frames.bytes(frame)
-    }
-
-    fn bytes_mut(&mut self, frame: FrameId) -> Option<&mut [u8]> {
-        self.frames.bytes_mut(frame)
-    }
-
-    fn alloc(&mut self) -> Option<FrameId> {
-        self.frames.alloc()
-    }
-
-    fn hold(&mut self, frame: FrameId) -> bool {
-        self.frames.hold(frame)
-    }
-
-    fn release(&mut self, frame: FrameId) {
-        self.frames.release(frame);
-    }
-
-    fn frames(&self) -> (u32, u32) {
-        self.frames.budget()
-    }
-
-    fn send(&mut self, port: Port, frame: FrameId, off: u16, len: u16) {
-        let fits = usize::from(off) + usize::from(len) <= self.frames.chunk() && len >= 14;
-        if !fits || usize::from(port.0) >= self.ports.len() {
-            self.bad_sends += 1;
-            return;
-        }
-        if !self.frames.sent(frame) {
-            return;
-        }
-        let checked = self.frames.is_kept(frame);
-        if !self.queue(port, Tx { frame, off, len, checked }) {
-            self.frames.completed(frame);
-        }
-    }
-
-    fn custody_claim(&mut self, key: &FlowKey) -> Option<u32> {
-        match &self.book {
-            Some(book) => book.claim(key),
-            None => Some(0),
-        }
-    }
-
-    fn custody_write(&mut self, entry: u32, mark: &CustodyMark) {
-        if let Some(book) = &self.book {
-            book.write(entry, mark);
-        }
-    }
-
-    fn custody_ahead(&self, entry: u32) {
-        if let Some(book) = &self.book {
-            book.ahead(entry);
-        }
-    }
-
-    fn custody_release(&mut self, entry: u32) {
-        if let Some(book) = &self.book {
-            book.release(entry);
-        }
+        self.out.ports.iter().any(PortIo::unsent)
     }
 }
 

@@ -10,7 +10,8 @@
 //!   sender, train       many frames per call, and runs of a stream's segments as one
 //!   region, frames      the memory of the frames, and the ledger of who has which
 //!   huge                memory for large tables
-//!   driver              all of it as the engine sees it (engine::Io)
+//!   stand               ledger, custody book and way out: what an engine runs on (engine::Io)
+//!   driver              a stand over the ports of one thread
 //!   shared              files of counters that other processes read as they are written
 //!   spsc                a queue from one thread to another
 //!   raw                 a plain Ethernet socket, for the lab and for tests
@@ -43,6 +44,7 @@ mod sender;
 pub mod shared;
 #[allow(unsafe_code)]
 pub mod spsc;
+pub mod stand;
 #[allow(unsafe_code)]
 pub mod steer;
 #[allow(unsafe_code)]

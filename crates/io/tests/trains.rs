@@ -57,7 +57,7 @@ fn segments_that_travel_together_arrive_as_they_were_and_a_damaged_one_arrives_d
     let options = PacketOptions { socket_buffer: 8 << 20, backlog: 1024, deaf: true };
     let port = PacketPort::open(0, sys::if_index("a0").unwrap(), "a0", None, options).unwrap();
     let frames = Frames::new(Arc::new(Region::new(1024, 2048).unwrap()), 64).unwrap();
-    let mut driver = Driver::new(frames, vec![PortIo::Packet(Box::new(port))], None);
+    let mut driver = Driver::over(frames, vec![PortIo::Packet(Box::new(port))], None);
     for v6 in [false, true] {
         let mut sent = stream(v6);
         // Not the engine's, so never looked at.
@@ -70,9 +70,9 @@ fn segments_that_travel_together_arrive_as_they_were_and_a_damaged_one_arrives_d
             driver.send(Port(0), frame, 0, bytes.len() as u16);
             driver.release(frame);
         }
-        let before = driver.ports[0].stats();
+        let before = driver.out.ports[0].stats();
         driver.flush().unwrap();
-        let stats = driver.ports[0].stats();
+        let stats = driver.out.ports[0].stats();
         assert_eq!((stats.tx_frames - before.tx_frames, stats.tx_refused), (300, 0));
         assert!(stats.tx_messages - before.tx_messages < 100, "hardly any travelled together: {stats:?}");
         assert!(!driver.unsent());

@@ -25,7 +25,7 @@ pub fn forward(options: &Options, stop: &AtomicBool, ready: impl FnOnce()) -> Re
     let (mut driver, steer) = (opened.driver, opened.steer);
     steer.heartbeat().claim().map_err(open::steer_error)?;
     ready();
-    let interests: Vec<Interest> = driver.ports.iter().flat_map(|p| p.fds()).map(Interest::readable).collect();
+    let interests: Vec<Interest> = driver.out.ports.iter().flat_map(|p| p.fds()).map(Interest::readable).collect();
     let (mut set, mut rx) = (PollSet::new(&interests), Vec::with_capacity(BATCH));
     while !stop.load(Ordering::Acquire) {
         steer.heartbeat().beat();

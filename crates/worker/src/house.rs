@@ -129,7 +129,7 @@ impl House {
         let as_of = self.engines.iter().map(|e| e.at()).filter(|&at| at > 0).min().unwrap_or(now.0);
         let engines: Vec<Stats> = self.engines.iter().map(|e| e.stats()).collect();
         let ports: Vec<(PortStats, bool)> =
-            driver.ports.iter_mut().map(|p| p.stats()).zip(self.up.iter().copied()).collect();
+            driver.out.ports.iter_mut().map(|p| p.stats()).zip(self.up.iter().copied()).collect();
         let (c, s) = (driver.frames.census(), self.steer.counters());
         let kept: Vec<(u32, u32)> = self.engines.iter().map(|e| e.kept()).collect();
         let total = c.free + c.filled + c.held + c.sending + c.away;

@@ -142,7 +142,7 @@ fn open_ready(o: &Options, mode: Mode, ready: &[Prepared]) -> Result<(Driver, Ar
         ring: sizing.ring,
         mtu: ready.iter().map(|p| p.mtu).max().unwrap_or(0),
     };
-    let driver = Driver::new(frames, ports, Some(steer.custody().clone()));
+    let driver = Driver::over(frames, ports, Some(steer.custody().clone()));
     Ok((driver, Arc::new(steer), about))
 }
 

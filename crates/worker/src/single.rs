@@ -138,7 +138,7 @@ pub(crate) struct Sleeper {
 impl Sleeper {
     pub(crate) fn new(driver: &Driver, wake: &Arc<Wake>) -> Sleeper {
         let mut set = PollSet::default();
-        for fd in driver.ports.iter().flat_map(|p| p.fds()) {
+        for fd in driver.out.ports.iter().flat_map(|p| p.fds()) {
             set.push(Interest::readable(fd));
         }
         let wake_index = set.push(Interest::readable(wake.fd()));
@@ -153,7 +153,7 @@ impl Sleeper {
             return Ok(());
         }
         promise.back_in(now.0, ns);
-        if driver.ports.iter().all(|p| p.can_receive()) {
+        if driver.out.ports.iter().all(|p| p.can_receive()) {
             self.set.wait(Some(Duration::from_nanos(ns)))?;
         } else {
             // No buffer to receive into: waiting for frames would only spin.

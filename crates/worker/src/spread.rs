@@ -17,6 +17,7 @@ use std::time::Duration;
 use smartwire_engine::{FrameId, Now, Rx, Side};
 use smartwire_io::driver::Driver;
 use smartwire_io::spsc::{Receiver, Sender};
+use smartwire_io::stand::Outlet;
 use smartwire_io::steer::{Beat, Steer};
 use smartwire_io::sys::{self, Interest, PollSet, Wake};
 use smartwire_io::IoError;
@@ -202,7 +203,7 @@ impl Spreader {
         for n in 0..BATCH * 2 {
             match lane.from.pop() {
                 Some(FromHand::Send(port, tx)) => {
-                    if !self.driver.queue(port, tx) {
+                    if !self.driver.out.queue(port, tx) {
                         lane.owed.push(tx.frame);
                     }
                 }
@@ -276,13 +277,13 @@ impl Worker {
             let any = self.hand.receive(&mut rx, BATCH);
             let now = Now(sys::clock_ns());
             self.promise.back_in(now.0, 0);
-            self.seat.step(now, &rx, &mut self.hand);
+            self.seat.step(now, &rx, &mut self.hand.stand);
             self.hand.balance();
             if self.hand.has_sent() {
                 self.io_bell.ring();
             }
             if cfg!(debug_assertions) {
-                self.hand.frames.audit()?;
+                self.hand.stand.frames.audit()?;
             }
             if !any {
                 self.sleep(now, &mut set)?;

@@ -48,7 +48,7 @@ impl Engine {
                 opened.into_iter().map(|p| PortIo::Xsk(Box::new(p))).collect()
             }
         };
-        Engine { driver: Driver::new(frames, ports, None), rx: Vec::new(), seen: Vec::new() }
+        Engine { driver: Driver::over(frames, ports, None), rx: Vec::new(), seen: Vec::new() }
     }
 
     /// Forwards what has come.
