@@ -77,12 +77,16 @@ def snmp(snmpd_conf: bool) -> None:
     snmpd's. `smartwire export file mib` prints what the objects mean. Their enterprise number is a placeholder.
     """
     from smartwire import privileges
+    from smartwire.alarms import journal
     from smartwire.north.snmp import Agent, snmpd_lines
+    from smartwire.wire import registry
 
     if snmpd_conf:
         click.echo(snmpd_lines(f"{sys.executable} -m smartwire export snmp"), nl=False)
     else:
-        privileges.drop([sys.executable, click.__file__, __file__])
+        # What it reads is to be within reach, too: stats pages, and the alarms.
+        read = [path / "any" for path in (registry.root(), journal.active_path().parent) if path.is_dir()]
+        privileges.drop([sys.executable, click.__file__, __file__, *map(str, read)])
         Agent().answer(iter(sys.stdin.readline, ""), sys.stdout)
 
 
