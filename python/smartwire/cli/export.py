@@ -85,8 +85,9 @@ def snmp(snmpd_conf: bool) -> None:
         click.echo(snmpd_lines(f"{sys.executable} -m smartwire export snmp"), nl=False)
     else:
         # What it reads is to be within reach, too: stats pages, and the alarms.
-        read = [path / "any" for path in (registry.root(), journal.active_path().parent) if path.is_dir()]
-        privileges.drop([sys.executable, click.__file__, __file__, *map(str, read)])
+        places = [registry.root(), journal.active_path().parent]
+        there = [next(p for p in (place, *place.parents) if p.is_dir()) for place in places]
+        privileges.drop([sys.executable, click.__file__, __file__, *(str(p / "any") for p in there)])
         Agent().answer(iter(sys.stdin.readline, ""), sys.stdout)
 
 
