@@ -279,14 +279,25 @@ impl Engine {
                 self.sh.subs.prefetch(rec.sub);
             }
         }
+        let (mut thawed, mut queued) = (0, 0);
         for parsed in batch.iter() {
             let Some(rec) = parsed.flow.and_then(|id| self.records.get(id)) else { continue };
             io.custody_ahead(rec.entry);
-            self.sh.subs.prefetch_more(rec.sub, rec.active);
-            self.active_wheel.prefetch(rec.active);
-            if let Some(act) = self.actives.get(rec.active) {
-                act.tx[parsed.stream()].prefetch_segments(&self.sh.pool);
+            if parsed.has_payload() {
+                self.sh.pool.prefetch_upcoming(queued);
+                queued += 1;
             }
+            let mut active = rec.active;
+            if let Some(act) = self.actives.get(active) {
+                act.tx[parsed.stream()].prefetch_segments(&self.sh.pool);
+            } else if let Some(upcoming) = self.actives.upcoming(thawed) {
+                // The places that idle flows will get.
+                active = upcoming;
+                self.actives.prefetch(active, parsed.stream(), parsed.has_payload());
+                thawed += 1;
+            }
+            self.sh.subs.prefetch_more(rec.sub, active);
+            self.active_wheel.prefetch(active);
         }
     }
 

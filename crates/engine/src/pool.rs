@@ -81,6 +81,14 @@ impl<T: Default> Pool<T> {
         self.places.get_mut(id as usize)
     }
 
+    /// The place that [`Pool::take`] gives after so many others, unless some are given back meanwhile.
+    pub fn upcoming(&self, after: usize) -> Option<u32> {
+        match self.free.len().checked_sub(after + 1) {
+            Some(at) => Some(self.free[at]),
+            None => Some((self.places.len() + after - self.free.len()) as u32).filter(|id| *id < self.capacity),
+        }
+    }
+
     /// Asks for a place to be brought into the caches.
     pub fn prefetch(&self, id: u32) {
         smartwire_packet::csum::prefetch_slice(&self.places, id as usize);

@@ -47,6 +47,11 @@ impl Actives {
         }
     }
 
+    /// The place of the flow that is thawed after so many others.
+    pub(crate) fn upcoming(&self, after: usize) -> Option<u32> {
+        self.0.upcoming(after)
+    }
+
     /// How many are in use.
     pub(crate) fn len(&self) -> u32 {
         self.0.taken()

@@ -139,6 +139,10 @@ impl SegPool {
     pub(super) fn prefetch(&self, id: u32) {
         self.0.prefetch(id);
     }
+    /// Asks for the place of the segment that is queued after so many others.
+    pub(crate) fn prefetch_upcoming(&self, after: usize) {
+        self.0.upcoming(after).into_iter().for_each(|id| self.0.prefetch(id));
+    }
     pub(super) fn at(&self, id: u32) -> &Node {
         &self.0[id]
     }
