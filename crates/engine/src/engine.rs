@@ -258,7 +258,7 @@ impl Engine {
             batch.push(parsed);
         }
         if let Some(rx) = frames.first() {
-            self.sh.memory.frame = (io.bytes(rx.frame).len() as u32).max(64);
+            self.sh.memory.buffers_of((io.bytes(rx.frame).len() as u32).max(64));
         }
     }
 

@@ -30,7 +30,7 @@ impl Flow<'_> {
         cx.sh.stats.unacceptable += 1;
         if judged == Rst::Challenge && self.act.rx[x].challenge(cx.now) {
             cx.sh.stats.challenges += 1;
-            self.ack_to(cx, x);
+            self.ack_to(cx, x, None);
         }
         Taken::DONE
     }
@@ -91,7 +91,7 @@ impl Flow<'_> {
         cx.sh.stats.unacceptable += 1;
         if self.act.rx[x].challenge(cx.now) {
             cx.sh.stats.challenges += 1;
-            self.ack_to(cx, x);
+            self.ack_to(cx, x, None);
         }
         Taken::DONE
     }

@@ -37,7 +37,7 @@ pub(crate) mod watch;
 use crate::api::{Event, EventKind, FrameId, Io, Now, Port};
 use crate::config::Config;
 use crate::events::Events;
-use crate::policy::{Policies, Window};
+use crate::policy::{Policies, Window, NO_POLICY};
 use crate::reason::StopReason;
 use crate::recv::{OooPool, Onward};
 use crate::send::SegPool;
@@ -75,6 +75,8 @@ pub(crate) struct Memory {
     /// Bytes of frame memory that one stream may fill: what is free now, shared by the thresholds of all (Choudhury and
     /// Hahne, "Dynamic queue length thresholds", 1998), at most the configured limit.
     pub limit: u32,
+    /// Whole buffers of it.
+    pub limit_frames: u32,
     /// Frames that may still be held.
     pub free: u32,
     /// Flows that have something outstanding.
@@ -93,7 +95,15 @@ const HYSTERESIS: u64 = 5;
 impl Memory {
     /// Nothing is known yet.
     pub(crate) fn new(limit: u32) -> Memory {
-        Memory { frame: 2048, limit, free: 0, busy: 0, fair: 0, rung: 0 }
+        Memory { frame: 2048, limit, limit_frames: limit / 2048, free: 0, busy: 0, fair: 0, rung: 0 }
+    }
+
+    /// Buffers are this large, bytes.
+    pub(crate) fn buffers_of(&mut self, frame: u32) {
+        if frame != self.frame {
+            self.frame = frame;
+            self.limit_frames = self.limit / frame;
+        }
     }
 
     fn share(&mut self) {
@@ -113,6 +123,7 @@ impl Memory {
         self.free = free;
         let free_bytes = (u64::from(free) * u64::from(self.frame)).min(u64::from(cfg.stream_bytes));
         self.limit = (free_bytes as u32).max(4 * self.frame);
+        self.limit_frames = self.limit / self.frame;
         self.share();
     }
 }
@@ -231,16 +242,28 @@ impl Flow<'_> {
         }
     }
 
+    /// The most that may be free for stream `s` beside what it has stored, payload bytes; no bound where its window is Y's.
+    fn most_room(&self, s: usize, sh: &Shared) -> u64 {
+        match self.is_passive(sh) {
+            true => u64::from(u32::MAX),
+            false => u64::from(sh.memory.limit_frames) * u64::from(self.rec.mss[1 - s]),
+        }
+    }
+
+    fn is_passive(&self, sh: &Shared) -> bool {
+        let policy = if self.rec.policy == NO_POLICY { None } else { sh.policies.table().get(self.rec.policy) };
+        policy.is_some_and(|policy| policy.window == Window::Passive)
+    }
+
     /// What the receiver of stream `s` must know of the other half and of memory.
     pub(crate) fn onward(&self, s: usize, sh: &Shared) -> Onward {
         let (tx, rx) = (&self.act.tx[s], &self.act.rx[s]);
         let mss = u32::from(self.rec.mss[1 - s]);
         let held = self.act.held(s);
         let limit = sh.memory.limit;
-        let payload = |bytes: u32| (bytes / sh.memory.frame).saturating_mul(mss);
         // Acknowledgements are free up to half of the custody: what the radio takes in a round trip, and as much again
         // for the next one, in which it may take twice that.
-        let custody = (4 * u64::from(tx.peak_flight())).max(LEAST_CUSTODY).min(u64::from(payload(limit))) as u32;
+        let custody = (4 * u64::from(tx.peak_flight())).max(LEAST_CUSTODY).min(u64::from(sh.memory.limit_frames.saturating_mul(mss))) as u32;
         let (room, custody) = match sh.memory.rung {
             0 | 1 => {
                 // What X may still send by earlier promises, and a share of what nobody was promised; the flow's fair
@@ -248,16 +271,18 @@ impl Flow<'_> {
                 let promised = rx.told_right().saturating_sub(rx.rcv_nxt());
                 let room = promised.saturating_add(sh.spare() / SHARE).max(sh.least());
                 let room = room.min(u64::from(u32::MAX)) as u32;
-                (payload(limit.saturating_sub(held)).min(room), custody)
+                let frames = limit.saturating_sub(held) / sh.memory.frame;
+                (frames.saturating_mul(mss).min(room), custody)
             }
             // No ACK ahead above the fair share, no growth of the window.
             _ => (0, custody),
         };
-        let passive = sh.policies.table().get(self.rec.policy).is_some_and(|policy| policy.window == Window::Passive);
+        let passive = self.is_passive(sh);
         let mut onward = Onward { una: tx.una(), right: tx.right(), room, custody, passive };
-        if let Some(most) = sh.subs.custody(self.handle, self.act.tx[0].srtt()).filter(|_| s == 1) {
+        if s == 1 {
             // At a rate of its own it needs no more, and what lies here delays what its sender sends next.
-            onward.custody = onward.custody.min(most);
+            let most = sh.subs.custody(self.handle, self.act.tx[0].srtt());
+            onward.custody = onward.custody.min(most.unwrap_or(u32::MAX));
         }
         if self.act.no_book || passive {
             onward.custody = 0;

@@ -10,7 +10,7 @@ use super::record::flag;
 use super::{Cx, Flow};
 use crate::api::{Io, Now, Port};
 use crate::broken::{breaks, Broken};
-use crate::recv::{AckFields, Onward};
+use crate::recv::{AckFields, Onward, Plan};
 use crate::send::{ProbeKind, Seg, Xmit, XmitKind};
 use crate::seq::Off;
 use crate::subscriber::pace::Pace;
@@ -26,8 +26,9 @@ const DEAD_NS: u64 = 10_000_000_000;
 
 /// The kinds of packet without payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Say {
-    Ack,
+pub(crate) enum Say<'a> {
+    /// What there is to acknowledge, by the plan for this moment where there is one.
+    Ack(Option<&'a Plan>),
     /// The last one before the flow is handed back.
     Final,
     Reset,
@@ -38,8 +39,12 @@ impl Flow<'_> {
     /// packet that will leave.
     pub(crate) fn fields<I: Io>(&mut self, cx: &mut Cx<'_, I>, t: usize) -> Fields {
         self.claim(cx, t);
-        let onward = self.onward(t, cx.sh);
-        let told = self.act.rx[t].compose(cx.now, &onward);
+        let plan = self.act.rx[t].plan(cx.now, &self.onward(t, cx.sh));
+        self.planned_fields(cx, t, &plan)
+    }
+
+    fn planned_fields<I: Io>(&mut self, cx: &mut Cx<'_, I>, t: usize, plan: &Plan) -> Fields {
+        let told = self.act.rx[t].compose_plan(cx.now, plan);
         self.wire_fields(cx, t, &told)
     }
 
@@ -67,12 +72,12 @@ impl Flow<'_> {
         fields
     }
 
-    /// Acknowledges stream `t` to its source with a packet of our own.
-    pub(crate) fn ack_to<I: Io>(&mut self, cx: &mut Cx<'_, I>, t: usize) -> bool {
+    /// Acknowledges stream `t` to its source with a packet of our own, by the plan for this moment where there is one.
+    pub(crate) fn ack_to<I: Io>(&mut self, cx: &mut Cx<'_, I>, t: usize, plan: Option<&Plan>) -> bool {
         // SEG.SEQ is nxt of the other stream, acceptable even to a receiver whose window is shut.
         let tx = &self.act.tx[1 - t];
         let seq = if breaks(Broken::AckAheadOfData) { tx.end() } else { tx.nxt() };
-        self.bare_to(cx, t, seq, Say::Ack)
+        self.bare_to(cx, t, seq, Say::Ack(plan))
     }
 
     /// Resets side `t`, at the one sequence number that it accepts (RFC 5961 section 3.2). While something is on its way
@@ -92,10 +97,11 @@ impl Flow<'_> {
     }
 
     /// A packet without payload towards side `t`, at offset `seq` of stream `1 - t`.
-    pub(crate) fn bare_to<I: Io>(&mut self, cx: &mut Cx<'_, I>, t: usize, seq: Off, say: Say) -> bool {
+    pub(crate) fn bare_to<I: Io>(&mut self, cx: &mut Cx<'_, I>, t: usize, seq: Off, say: Say<'_>) -> bool {
         let Some(frame) = cx.io.alloc() else { return false };
         let (flags, fields) = match say {
-            Say::Ack => (Flags::ACK, self.fields(cx, t)),
+            Say::Ack(Some(plan)) => (Flags::ACK, self.planned_fields(cx, t, plan)),
+            Say::Ack(None) => (Flags::ACK, self.fields(cx, t)),
             Say::Final => (Flags::ACK, self.final_fields(cx, t)),
             Say::Reset => {
                 let ack = self.rec.wire(t, self.act.rx[t].rcv_nxt());
@@ -125,7 +131,7 @@ impl Flow<'_> {
     pub(crate) fn transmit<I: Io>(&mut self, cx: &mut Cx<'_, I>, s: usize, xmit: &Xmit) -> bool {
         let stamp = self.act.rx[s].ts_out();
         let left = match &xmit.seg {
-            None => self.bare_to(cx, 1 - s, xmit.start, Say::Ack),
+            None => self.bare_to(cx, 1 - s, xmit.start, Say::Ack(None)),
             Some(seg) => self.send_seg(cx, s, seg, xmit.resent()),
         };
         if !left {

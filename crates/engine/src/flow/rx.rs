@@ -100,7 +100,7 @@ impl Flow<'_> {
         cx.sh.stats.unacceptable += 1;
         if self.act.rx[x].challenge(cx.now) {
             cx.sh.stats.challenges += 1;
-            self.ack_to(cx, x);
+            self.ack_to(cx, x, None);
         }
         Taken::DONE
     }
@@ -309,7 +309,7 @@ impl Flow<'_> {
         let (x, o) = (s.side as usize, s.side.other() as usize);
         if self.act.tx[x].nxt() > 1 {
             // It must not stand behind data that still waits here (tcp.md 2.4).
-            self.ack_to(cx, o);
+            self.ack_to(cx, o, None);
             return;
         }
         if let Some(ack) = unwrap(self.rec.isn[o], s.ack, self.act.tx[o].una()) {

@@ -73,7 +73,28 @@ impl Flow<'_> {
         if rx.is_urgent() {
             return Some(now);
         }
-        if rx.nothing_new() { None } else { rx.ack_due(now, &self.onward(s, sh)) }
+        if rx.nothing_to_say(self.most_room(s, sh)) { None } else { rx.ack_due(now, &self.onward(s, sh)) }
+    }
+
+    /// Sends what acknowledges stream `t`, if it is due. When it is to be looked at again.
+    fn answer<I: Io>(&mut self, cx: &mut Cx<'_, I>, t: usize) -> Option<Now> {
+        let rx = &self.act.rx[t];
+        let urgent = rx.is_urgent();
+        if self.act.reset_to[1 - t].is_some() || !urgent && rx.nothing_to_say(self.most_room(t, cx.sh)) {
+            return None;
+        }
+        self.claim(cx, t);
+        let rx = &self.act.rx[t];
+        let plan = rx.plan(cx.now, &self.onward(t, cx.sh));
+        let due = rx.plan_due(cx.now, &plan);
+        // One acknowledgement for what arrived at once, as receivers with GRO send: nobody learns later by it.
+        let wait = cx.sh.more == Some(t) && !urgent;
+        if wait || due.is_none_or(|at| at > cx.now) || !self.ack_to(cx, t, Some(&plan)) {
+            return due;
+        }
+        let due = self.act.rx[t].due_after(&plan);
+        debug_assert_eq!(due, self.ack_due(t, cx.now, cx.sh), "one plan is enough");
+        due
     }
 
     /// Runs what is due; [`Flow::settle`] follows.
@@ -99,13 +120,7 @@ impl Flow<'_> {
         self.pump_core(cx);
         let mut due = [None; 2];
         for (t, due) in due.iter_mut().enumerate() {
-            *due = self.ack_due(t, cx.now, cx.sh);
-            // One acknowledgement for what arrived at once, as receivers with GRO send: nobody learns later by it.
-            let wait = cx.sh.more == Some(t) && !self.act.rx[t].is_urgent();
-            if !wait && due.is_some_and(|at| at <= cx.now) {
-                self.ack_to(cx, t);
-                *due = self.ack_due(t, cx.now, cx.sh);
-            }
+            *due = self.answer(cx, t);
         }
         self.mark(cx);
         self.gauge_promises(cx);

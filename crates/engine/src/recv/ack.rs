@@ -17,8 +17,8 @@ const GAP_NS: u64 = 150_000_000;
 const RAMP_NS: u64 = 2_000_000_000;
 
 /// What X would be told now.
-#[derive(Clone, Copy, Debug)]
-struct Plan {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Plan {
     ack: Off,
     right: Off,
     window: u16,
@@ -37,7 +37,14 @@ impl Receiver {
         if self.nothing_new() {
             return None;
         }
-        let plan = self.plan(now, onward);
+        self.plan_due(now, &self.plan(now, onward))
+    }
+
+    /// As [`Receiver::ack_due`] for what [`Receiver::plan`] says.
+    pub(crate) fn plan_due(&self, now: Now, plan: &Plan) -> Option<Now> {
+        if self.urgent {
+            return Some(now);
+        }
         let fin_acked = self.fin.is_some_and(|f| plan.ack > f && self.told_ack <= f);
         if fin_acked || self.window_update_due(plan.right) {
             return Some(now);
@@ -58,6 +65,18 @@ impl Receiver {
     pub(crate) fn nothing_new(&self) -> bool {
         let roomy = self.told_right - self.told_ack > 4 * u64::from(self.params.mss);
         self.told_ack == self.rcv_nxt && self.draining.is_none() && (roomy || self.rcv_nxt == 1 || self.fin.is_some())
+    }
+
+    /// As [`Receiver::nothing_new`]; or the edge could not move by enough to be worth a packet, since no more than `room`
+    /// bytes can be free beside what is stored: see [`Receiver::window_update_due`].
+    #[inline]
+    pub(crate) fn nothing_to_say(&self, room: u64) -> bool {
+        if self.told_ack != self.rcv_nxt || self.draining.is_some() {
+            return false;
+        }
+        let left = self.told_right.saturating_sub(self.rcv_nxt);
+        let most = self.told_right.max(self.rcv_nxt.saturating_add(room / 2)) + (1 << self.params.shift);
+        self.nothing_new() || left >= 2 * u64::from(self.params.mss) && most < self.told_right + left
     }
 
     /// An acknowledgement is to leave at once, a duplicate one if need be: an answer to a keepalive, to a challenge, or
@@ -90,7 +109,8 @@ impl Receiver {
         }
     }
 
-    fn plan(&self, now: Now, onward: &Onward) -> Plan {
+    /// What X would be told now.
+    pub(crate) fn plan(&self, now: Now, onward: &Onward) -> Plan {
         // I7: X hears that its FIN arrived only when Y has said so.
         let edge = self.fin.filter(|f| onward.una <= *f && !breaks(Broken::FinAckedEarly)).unwrap_or(self.rcv_nxt);
         let cap = edge.min(onward.una + u64::from(onward.custody)).max(self.told_ack);
@@ -144,7 +164,11 @@ impl Receiver {
 
     /// The fields of a segment that leaves for X now, and the record that X was told.
     pub fn compose(&mut self, now: Now, onward: &Onward) -> AckFields {
-        let plan = self.plan(now, onward);
+        self.compose_plan(now, &self.plan(now, onward))
+    }
+
+    /// The same by the plan for this moment.
+    pub(crate) fn compose_plan(&mut self, now: Now, plan: &Plan) -> AckFields {
         debug_assert!(plan.ack >= self.told_ack && plan.ack <= self.rcv_nxt.max(self.told_ack), "I1 and I2");
         debug_assert!(plan.right >= self.told_right, "I2");
         self.told_right = plan.right;
@@ -157,6 +181,11 @@ impl Receiver {
         let ack = onward.una.max(self.told_ack);
         let window = onward.right.saturating_sub(ack) >> self.params.shift;
         self.tell(now, ack, window.min(u64::from(u16::MAX)) as u16)
+    }
+
+    /// When more can be told than was told by `plan`, if nothing happened since.
+    pub(crate) fn due_after(&self, plan: &Plan) -> Option<Now> {
+        plan.next.filter(|_| !self.nothing_new())
     }
 
     fn tell(&mut self, now: Now, ack: Off, window: u16) -> AckFields {

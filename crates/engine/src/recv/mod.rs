@@ -21,6 +21,7 @@ mod types;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use ack::Plan;
 pub use pool::OooPool;
 pub use types::{AckFields, FrozenReceiver, Onward, Part, RecvParams, Refusal, Rst, SegIn, Verdict};
 
