@@ -34,6 +34,9 @@ use shaping::Fared;
 
 /// Frames that are parsed and looked up together before the first of them is run.
 const BATCH: usize = 64;
+/// So many frames before it is dealt with, a frame's flow is asked for; and what that leads to.
+const FAR: usize = 4;
+const NEAR: usize = 2;
 /// How far ahead in a batch the next segment of the same stream is looked for.
 const AHEAD: usize = 8;
 /// Orders that bypass a subscriber or a flow, remembered at once.
@@ -172,9 +175,14 @@ impl Engine {
         for frames in rx.chunks(BATCH) {
             self.parse(frames, io, &mut batch);
             self.changed = false;
-            self.look_up(&mut batch, io);
+            self.look_up(&mut batch);
             let streams = streams(&batch);
-            for (i, parsed) in batch.iter().enumerate() {
+            // What a frame needs is on its way from memory while the ones before it are dealt with.
+            for at in 0..batch.len() + FAR {
+                batch.get(at).into_iter().for_each(|parsed| self.fetch_state(parsed));
+                at.checked_sub(FAR - NEAR).and_then(|i| batch.get(i)).into_iter().for_each(|parsed| self.fetch_more(parsed, io));
+                let Some(i) = at.checked_sub(FAR) else { continue };
+                let parsed = &batch[i];
                 // Does another segment of the same stream follow soon?
                 let more = streams[i] != NONE && streams[i + 1..=i + AHEAD].contains(&streams[i]);
                 self.sh.more = more.then_some(parsed.rx.port.side() as usize);
@@ -262,8 +270,8 @@ impl Engine {
         }
     }
 
-    /// Finds the flows and asks for all that they will need, each stage for what the one before it found.
-    fn look_up<I: Io>(&self, batch: &mut [Parsed], io: &I) {
+    /// Finds the flows.
+    fn look_up(&self, batch: &mut [Parsed]) {
         for parsed in batch.iter_mut().filter(|parsed| parsed.has_key()) {
             parsed.flow = self.index.find(parsed.hash, |_| true);
             parsed.flow.into_iter().for_each(|id| self.records.prefetch(id));
@@ -274,30 +282,31 @@ impl Engine {
                 // Another flow with the same mark.
                 parsed.flow = self.find(parsed.hash, &parsed.key);
             }
-            if let Some(rec) = parsed.flow.and_then(|id| self.records.get(id)) {
-                self.actives.prefetch(rec.active, parsed.stream(), parsed.has_payload());
-                self.sh.subs.prefetch(rec.sub);
-            }
         }
-        let (mut thawed, mut queued) = (0, 0);
-        for parsed in batch.iter() {
-            let Some(rec) = parsed.flow.and_then(|id| self.records.get(id)) else { continue };
-            io.custody_ahead(rec.entry);
-            if parsed.has_payload() {
-                self.sh.pool.prefetch_upcoming(queued);
-                queued += 1;
-            }
-            let mut active = rec.active;
-            if let Some(act) = self.actives.get(active) {
-                act.tx[parsed.stream()].prefetch_segments(&self.sh.pool);
-            } else if let Some(upcoming) = self.actives.upcoming(thawed) {
-                // The places that idle flows will get.
-                active = upcoming;
-                self.actives.prefetch(active, parsed.stream(), parsed.has_payload());
-                thawed += 1;
-            }
-            self.sh.subs.prefetch_more(rec.sub, active);
-            self.active_wheel.prefetch(active);
+    }
+
+    /// Asks for what the record of a frame's flow leads to; for an idle flow that is the place that it will get.
+    fn fetch_state(&self, parsed: &Parsed) {
+        let Some(rec) = parsed.flow.and_then(|id| self.records.get(id)) else { return };
+        let place = if rec.active == NONE { self.actives.upcoming(FAR / 2) } else { Some(rec.active) };
+        if let Some(place) = place {
+            self.actives.prefetch(place, parsed.stream(), parsed.has_payload());
+            self.active_wheel.prefetch(place);
+            self.sh.subs.prefetch_turn(place);
+        }
+        self.sh.subs.prefetch(rec.sub);
+    }
+
+    /// Asks for what those lead to.
+    fn fetch_more<I: Io>(&self, parsed: &Parsed, io: &I) {
+        let Some(rec) = parsed.flow.and_then(|id| self.records.get(id)) else { return };
+        io.custody_ahead(rec.entry);
+        self.sh.subs.prefetch_control(rec.sub);
+        if let Some(act) = self.actives.get(rec.active) {
+            act.tx[parsed.stream()].prefetch_segments(&self.sh.pool);
+        }
+        if parsed.has_payload() {
+            self.sh.pool.prefetch_upcoming(NEAR - 1);
         }
     }
 

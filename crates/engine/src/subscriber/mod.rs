@@ -178,9 +178,13 @@ impl Subscribers {
         self.records.prefetch(sub);
     }
 
-    /// Asks for what a subscriber's record leads to: its controller, and the place of a flow in its turn.
-    pub fn prefetch_more(&self, sub: u32, flow: u32) {
+    /// Asks for the place of a flow in its turn.
+    pub fn prefetch_turn(&self, flow: u32) {
         self.flows.prefetch(flow);
+    }
+
+    /// Asks for a subscriber's controller, which its record leads to.
+    pub fn prefetch_control(&self, sub: u32) {
         if let Some(record) = self.records.get(sub) {
             self.controls.prefetch_front(record.control, control::FRONT);
         }
