@@ -104,6 +104,18 @@ impl<T: Default> Pool<T> {
         (self.places.len() - self.free.len()) as u32
     }
 
+    /// One more than the highest number ever given out.
+    pub fn end(&self) -> u32 {
+        self.places.len() as u32
+    }
+
+    /// The same for the first `bytes` of a place.
+    pub fn prefetch_front(&self, id: u32, bytes: usize) {
+        if let Some(place) = self.places.get(id as usize) {
+            smartwire_packet::csum::prefetch_front(place, bytes);
+        }
+    }
+
     /// Places in all.
     pub fn capacity(&self) -> u32 {
         self.capacity

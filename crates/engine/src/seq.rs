@@ -22,6 +22,36 @@ pub fn wrap(isn: u32, off: Off) -> u32 {
     isn.wrapping_add(off as u32)
 }
 
+/// A position, or a time in ns, or none, in eight bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Maybe(u64);
+
+impl Maybe {
+    pub const NONE: Maybe = Maybe(u64::MAX);
+
+    pub fn get(self) -> Option<u64> {
+        (self != Maybe::NONE).then_some(self.0)
+    }
+}
+
+impl Default for Maybe {
+    fn default() -> Maybe {
+        Maybe::NONE
+    }
+}
+
+impl From<u64> for Maybe {
+    fn from(value: u64) -> Maybe {
+        Maybe(value)
+    }
+}
+
+impl From<Option<u64>> for Maybe {
+    fn from(value: Option<u64>) -> Maybe {
+        value.map_or(Maybe::NONE, Maybe)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

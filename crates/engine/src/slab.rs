@@ -74,13 +74,6 @@ impl<T> Slab<T> {
         smartwire_packet::csum::prefetch_slice(&self.places, handle as usize);
     }
 
-    /// The same for its first `bytes`.
-    pub fn prefetch_front(&self, handle: u32, bytes: usize) {
-        if let Some(place) = self.places.get(handle as usize) {
-            smartwire_packet::csum::prefetch_front(place, bytes);
-        }
-    }
-
     /// How many values lived in this place before, modulo 256. Who keeps a handle over time keeps this beside it and
     /// compares: equal means that it is still the same value (but for 256 generations).
     pub fn generation(&self, handle: u32) -> u8 {

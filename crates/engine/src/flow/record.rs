@@ -133,15 +133,15 @@ pub(crate) struct Active {
     pub draining: Option<Draining>,
     /// A reset is owed to that side, once custody towards it is delivered or at this time.
     pub reset_to: [Option<Now>; 2],
+    /// What the stream's receiver has acknowledged though it was not sent from here: it took another way. 0: nothing.
+    pub beyond: [Off; 2],
     pub oneway: OneWay,
     pub rx: [Receiver; 2],
     pub tx: [Sender; 2],
-    /// Paces the stream towards the core; the other one is paced with its subscriber's.
-    pub pacer: Seldom<Pacer>,
     /// What was noticed of each side as a source.
     pub watch: [Watch; 2],
-    /// What the stream's receiver has acknowledged though it was not sent from here: it took another way. 0: nothing.
-    pub beyond: [Off; 2],
+    /// Paces the stream towards the core; the other one is paced with its subscriber's.
+    pub pacer: Seldom<Pacer>,
 }
 
 impl Record {
@@ -306,8 +306,11 @@ impl Active {
         prefetch_front(self, std::mem::offset_of!(Active, rx));
         self.rx[s].prefetch(payload);
         self.rx[1 - s].prefetch(false);
-        self.tx[s].prefetch();
+        self.tx[s].prefetch(payload);
         self.tx[1 - s].prefetch_still();
+        if payload {
+            prefetch_front(&self.watch, 1);
+        }
     }
 
     /// Nothing is outstanding in either direction: the record alone will do.

@@ -7,7 +7,7 @@ use super::types::{AckFields, Onward};
 use super::{Receiver, DELAY_NS};
 use crate::api::Now;
 use crate::broken::{breaks, Broken};
-use crate::seq::Off;
+use crate::seq::{Maybe, Off};
 
 /// Most time between two acknowledgements while custody may still grow: below the least retransmission timeout (200 ms
 /// in Linux), so that a frozen radio does not make X resend.
@@ -45,7 +45,7 @@ impl Receiver {
         if self.urgent {
             return Some(now);
         }
-        let fin_acked = self.fin.is_some_and(|f| plan.ack > f && self.told_ack <= f);
+        let fin_acked = self.fin().is_some_and(|f| plan.ack > f && self.told_ack <= f);
         if fin_acked || self.window_update_due(plan.right) {
             return Some(now);
         }
@@ -54,7 +54,7 @@ impl Receiver {
         if news >= 2 * u64::from(self.full) {
             Some(now)
         } else if news > 0 {
-            Some(self.delayed.unwrap_or(now))
+            Some(self.delayed.get().map_or(now, Now))
         } else {
             plan.next
         }
@@ -64,14 +64,14 @@ impl Receiver {
     #[inline]
     pub(crate) fn nothing_new(&self) -> bool {
         let roomy = self.told_right - self.told_ack > 4 * u64::from(self.params.mss);
-        self.told_ack == self.rcv_nxt && self.draining.is_none() && (roomy || self.rcv_nxt == 1 || self.fin.is_some())
+        self.told_ack == self.rcv_nxt && !self.is_draining() && (roomy || self.rcv_nxt == 1 || self.fin().is_some())
     }
 
     /// As [`Receiver::nothing_new`]; or the edge could not move by enough to be worth a packet, since no more than `room`
     /// bytes can be free beside what is stored: see [`Receiver::window_update_due`].
     #[inline]
     pub(crate) fn nothing_to_say(&self, room: u64) -> bool {
-        if self.told_ack != self.rcv_nxt || self.draining.is_some() {
+        if self.told_ack != self.rcv_nxt || self.is_draining() {
             return false;
         }
         let left = self.told_right.saturating_sub(self.rcv_nxt);
@@ -92,30 +92,35 @@ impl Receiver {
 
     /// In-order data up to `end` is the sender's.
     pub(super) fn advance(&mut self, now: Now, end: Off, len: u32, ts: Option<u32>, fin: bool) {
+        if self.told_ack >= self.rcv_nxt {
+            self.marks.clear();
+        }
         let ts = ts.or(self.marks.last_ts()).unwrap_or(self.ts_recent);
         self.marks.push(Mark { end, ts, at: now });
         if fin {
-            self.fin = Some(end - 1);
+            self.fin = Maybe::from(end - 1);
         }
         self.rcv_nxt = end;
-        self.blocks.passed(end);
+        if self.runs {
+            self.blocks.passed(end);
+        }
         self.full = self.full.max(len);
         // At once for what fills a hole (RFC 5681 section 4.2), and in X's slow start.
         if self.quick > 0 || self.held.count > 0 {
             self.quick = self.quick.saturating_sub(1);
-            self.delayed = Some(now);
-        } else if self.delayed.is_none() {
-            self.delayed = Some(now.after_ns(DELAY_NS));
+            self.delayed = Maybe::from(now.0);
+        } else if self.delayed.get().is_none() {
+            self.delayed = Maybe::from(now.after_ns(DELAY_NS).0);
         }
     }
 
     /// What X would be told now.
     pub(crate) fn plan(&self, now: Now, onward: &Onward) -> Plan {
         // I7: X hears that its FIN arrived only when Y has said so.
-        let edge = self.fin.filter(|f| onward.una <= *f && !breaks(Broken::FinAckedEarly)).unwrap_or(self.rcv_nxt);
+        let edge = self.fin().filter(|f| onward.una <= *f && !breaks(Broken::FinAckedEarly)).unwrap_or(self.rcv_nxt);
         let cap = edge.min(onward.una + u64::from(onward.custody)).max(self.told_ack);
-        let (target, next, step_at) = match self.draining {
-            Some(since) => self.drain_target(now, since, cap, onward.una),
+        let (target, next, step_at) = match self.draining.get() {
+            Some(since) => self.drain_target(now, Now(since), cap, onward.una),
             None => self.custody_target(now, cap, onward),
         };
         let (ack, right, window) = self.encode(target.max(self.told_ack), onward);
@@ -152,7 +157,8 @@ impl Receiver {
     /// What Y acknowledged, and for a while what arrived long enough ago.
     fn drain_target(&self, now: Now, since: Now, cap: Off, una: Off) -> (Off, Option<Now>, Now) {
         let mut target = una.min(cap);
-        for mark in self.marks.iter().take_while(|m| m.at.since(since) < RAMP_NS) {
+        let marks = self.marks.iter().take(if self.told_ack < self.rcv_nxt { usize::MAX } else { 0 });
+        for mark in marks.take_while(|m| m.at.since(since) < RAMP_NS) {
             let at = mark.at.after_ns(mark.at.since(since) / 3);
             if at > now && mark.end > target {
                 return (target, Some(at).filter(|_| target < cap), now);
@@ -190,10 +196,13 @@ impl Receiver {
 
     fn tell(&mut self, now: Now, ack: Off, window: u16) -> AckFields {
         let ts_ecr = self.params.ts.then_some(self.ts_recent);
+        let news = self.told_ack < self.rcv_nxt;
         self.told_ack = ack;
-        self.echo_next();
+        if news {
+            self.echo_next();
+        }
         self.urgent = false;
-        self.delayed = (self.rcv_nxt > ack).then(|| now.after_ns(DELAY_NS));
+        self.delayed = Maybe::from((self.rcv_nxt > ack).then(|| now.after_ns(DELAY_NS).0));
         let mut fields =
             AckFields { ack, window, ts_ecr, ece: self.ece, blocks: [(0, 0); 4], count: 0, dsack: false };
         self.report(&mut fields);
@@ -218,12 +227,13 @@ impl Receiver {
             return;
         }
         let room = if self.params.ts { 3 } else { 4 };
-        let newest = self.blocks.iter().next();
+        let runs = self.blocks.iter().take(if self.runs { usize::MAX } else { 0 });
+        let newest = runs.clone().next();
         // Above the ACK and in no block, it would be read as a SACK (RFC 2883 section 4).
         let told = |d: &(Off, Off)| d.1 <= fields.ack || newest.is_some_and(|b| b.0 <= d.0 && b.1 >= d.1);
         let dsack = dsack.filter(told);
         fields.dsack = dsack.is_some();
-        for block in dsack.into_iter().chain(self.blocks.iter()).take(room) {
+        for block in dsack.into_iter().chain(runs).take(room) {
             fields.blocks[usize::from(fields.count)] = block;
             fields.count += 1;
         }

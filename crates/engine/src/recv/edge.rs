@@ -41,7 +41,7 @@ impl Receiver {
         // withheld, and what was promised needs no memory.
         let all = onward.una >= self.rcv_nxt && ack == self.rcv_nxt;
         let least = if all { self.told_right + unit } else { 0 };
-        if self.draining.is_some() || onward.passive {
+        if self.is_draining() || onward.passive {
             // What Y itself promises; X was told more before, perhaps, and that stays.
             return (onward.right, onward.right.max(self.told_right).max(least));
         }
@@ -67,6 +67,6 @@ impl Receiver {
         let left = self.told_right.saturating_sub(self.rcv_nxt);
         let growth = right.saturating_sub(self.told_right);
         let short = left <= (4 * mss).max((self.told_right - self.told_ack) / 2);
-        self.rcv_nxt > 1 && self.fin.is_none() && short && growth >= 2 * mss && growth >= left
+        self.rcv_nxt > 1 && self.fin().is_none() && short && growth >= 2 * mss && growth >= left
     }
 }

@@ -3,6 +3,7 @@
 use super::types::{FrozenReceiver, RecvParams};
 use super::Receiver;
 use crate::api::Now;
+use crate::seq::Maybe;
 
 const FIN: u8 = 1;
 const ECE: u8 = 2;
@@ -18,7 +19,7 @@ impl Receiver {
             ts_recent: self.ts_recent,
             ts_recent_s: (self.ts_recent_at.0 / NS) as u32,
             ts_out: self.ts_out,
-            flags: if self.fin.is_some() { FIN } else { 0 } | if self.ece { ECE } else { 0 },
+            flags: if self.fin().is_some() { FIN } else { 0 } | if self.ece { ECE } else { 0 },
             quick: self.quick,
         }
     }
@@ -29,7 +30,7 @@ impl Receiver {
         self.begin(params, now, frozen.rcv_nxt, frozen.rcv_nxt, right, frozen.ts_recent);
         self.ts_recent_at = Now(u64::from(frozen.ts_recent_s) * NS);
         self.ts_out = frozen.ts_out;
-        self.fin = (frozen.flags & FIN != 0).then(|| frozen.rcv_nxt - 1);
+        self.fin = Maybe::from((frozen.flags & FIN != 0).then(|| frozen.rcv_nxt - 1));
         self.ece = frozen.flags & ECE != 0;
         self.quick = frozen.quick;
     }

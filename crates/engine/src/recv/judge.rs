@@ -28,7 +28,7 @@ impl Receiver {
         if seg.end() <= self.rcv_nxt {
             return Verdict::Old { told: seg.end() < self.told_ack };
         }
-        if self.fin.is_some() {
+        if self.fin().is_some() {
             return Verdict::Drop(Refusal::Window);
         }
         if seg.seq >= self.told_right && seg.seq > self.rcv_nxt {

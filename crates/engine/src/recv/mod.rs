@@ -28,7 +28,7 @@ pub use types::{AckFields, FrozenReceiver, Onward, Part, RecvParams, Refusal, Rs
 use crate::api::{FrameId, Now};
 use crate::broken::{breaks, Broken};
 use crate::send::{Full, Seg};
-use crate::seq::Off;
+use crate::seq::{Maybe, Off};
 use smartwire_packet::csum::prefetch_front;
 use marks::Marks;
 use pool::Held;
@@ -57,6 +57,8 @@ pub struct Receiver {
     /// An acknowledgement must leave even if it says nothing new.
     urgent: bool,
     quick: u8,
+    /// `blocks` counts: it says something.
+    runs: bool,
     /// Largest payload seen of X: what "full segment" means, since X may be held to less than Y takes.
     full: u32,
     ts_recent: u32,
@@ -65,18 +67,21 @@ pub struct Receiver {
     /// When told_ack last moved a step where custody is more than half full.
     step_at: Now,
     /// Until when news may wait for company.
-    delayed: Option<Now>,
+    delayed: Maybe,
     /// Offset of the FIN, once it is in order.
-    fin: Option<Off>,
+    fin: Maybe,
     held: Held,
-    draining: Option<Now>,
     /// Received twice and not reported yet.
     dsack: Option<(Off, Off)>,
-    /// When a segment that is not acceptable was last answered.
-    answered: Option<Now>,
-    blocks: Blocks,
+    draining: Maybe,
+    /// Of what X was not told; void where it was told of everything.
     marks: Marks,
+    blocks: Blocks,
+    /// When a segment that is not acceptable was last answered.
+    answered: Maybe,
 }
+
+const _: () = assert!(std::mem::offset_of!(Receiver, marks) == 128, "what a silent stream needs is two cache lines");
 
 impl Receiver {
     /// A receiver that expects `rcv_nxt` next. `told_ack` and `told_right` are what X has been told so far by Y's own
@@ -98,6 +103,7 @@ impl Receiver {
             ce,
             urgent,
             quick,
+            runs,
             full,
             ts_recent,
             ts_out,
@@ -106,27 +112,25 @@ impl Receiver {
             delayed,
             fin,
             held,
-            draining,
             dsack,
+            draining,
             answered,
-            blocks,
-            marks,
+            marks: _,
+            blocks: _,
         } = self;
         *params = RecvParams { shift: p.shift.min(14), mss: p.mss.max(1), ..*p };
         (*rcv_nxt, *told_ack, *told_right) = (nxt, told, right.max(told));
-        (*ece, *ce, *urgent, *quick) = (false, false, false, QUICK);
+        (*ece, *ce, *urgent, *quick, *runs) = (false, false, false, QUICK, false);
         *full = MOST_SMALL.min(u32::from(params.mss));
         (*ts_recent, *ts_out, *ts_recent_at, *step_at) = (ts, ts, now, now);
-        (*delayed, *fin, *draining, *dsack, *answered) = (None, None, None, None, None);
+        (*delayed, *fin, *draining, *dsack, *answered) = (Maybe::NONE, Maybe::NONE, Maybe::NONE, None, Maybe::NONE);
         *held = Held::new();
-        marks.clear();
-        blocks.clear();
     }
 
     /// Asks for what an ordinary segment needs: with payload the first marks too.
     pub(crate) fn prefetch(&self, payload: bool) {
-        let marks = std::mem::offset_of!(Receiver, marks) + 64;
-        prefetch_front(self, if payload { marks } else { std::mem::offset_of!(Receiver, blocks) });
+        let marks = std::mem::offset_of!(Receiver, marks);
+        prefetch_front(self, if payload { marks + 64 } else { marks });
     }
 
     /// Y's own packet passes to X untouched (handshake tail): X was told this much by it.
@@ -174,13 +178,18 @@ impl Receiver {
         while pool.free() == 0 || self.held.bytes.saturating_add(u32::from(held.held)) > limit {
             let Some(last) = self.held.last(pool).filter(|l| l.start > held.start) else { return Err(Full) };
             self.held.pop_last(pool);
-            self.blocks.cut(last.start);
+            if self.runs {
+                self.blocks.cut(last.start);
+            }
             freed(last.frame);
         }
         self.held.insert(pool, held);
         self.learn(now, seg);
         self.repeated(seg.seq, held.start);
         if !breaks(Broken::HoleNotReported) {
+            if !std::mem::replace(&mut self.runs, true) {
+                self.blocks.clear();
+            }
             self.blocks.add(held.start, held.end());
         }
         self.ack_now();
@@ -190,7 +199,7 @@ impl Receiver {
     /// The held segment that continues the stream, now that the hole before it is filled. Give it to the sender, then
     /// say [`Receiver::pop_ready`].
     pub fn ready(&self, pool: &OooPool) -> Option<Seg> {
-        self.held.first(pool).filter(|s| s.start == self.rcv_nxt && self.fin.is_none())
+        self.held.first(pool).filter(|s| s.start == self.rcv_nxt && self.fin().is_none())
     }
 
     /// The segment that [`Receiver::ready`] gave now belongs to the sender.
@@ -211,21 +220,23 @@ impl Receiver {
         while let Some(seg) = self.held.pop_first(pool) {
             freed(seg.frame);
         }
-        self.blocks.clear();
+        self.runs = false;
     }
 
     /// From now on told_ack follows Y's own acknowledgements and the window Y's own edge (tcp.md 2.6).
     pub fn drain(&mut self, now: Now) {
-        self.draining.get_or_insert(now);
+        if self.draining.get().is_none() {
+            self.draining = Maybe::from(now.0);
+        }
     }
 
     /// True once a RST, a SYN in the window or an unacceptable segment may be answered with a challenge ACK; at most
     /// one in 500 ms.
     pub fn challenge(&mut self, now: Now) -> bool {
-        if self.answered.is_some_and(|at| now.since(at) < INVALID_NS) {
+        if self.answered.get().is_some_and(|at| now.since(Now(at)) < INVALID_NS) {
             return false;
         }
-        self.answered = Some(now);
+        self.answered = Maybe::from(now.0);
         true
     }
 
@@ -243,7 +254,7 @@ impl Receiver {
     }
     /// Offset of X's FIN, once it is in order.
     pub fn fin(&self) -> Option<Off> {
-        self.fin
+        self.fin.get()
     }
     /// Segments are held out of order.
     pub(crate) fn holds_any(&self) -> bool {
@@ -259,7 +270,7 @@ impl Receiver {
     }
     /// True while draining.
     pub fn is_draining(&self) -> bool {
-        self.draining.is_some()
+        self.draining.get().is_some()
     }
     /// Nothing is held and nothing is to be said: it can be frozen.
     pub fn is_idle(&self) -> bool {
@@ -281,7 +292,9 @@ impl Receiver {
     fn repeated(&mut self, start: Off, end: Off) {
         if start < end {
             self.dsack = Some((start, end));
-            self.blocks.touch(start, end);
+            if self.runs {
+                self.blocks.touch(start, end);
+            }
         }
     }
 }

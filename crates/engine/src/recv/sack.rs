@@ -15,7 +15,7 @@ impl Blocks {
         self.count = 0;
     }
 
-    pub fn iter(&self) -> impl Iterator<Item = (Off, Off)> + '_ {
+    pub fn iter(&self) -> impl Iterator<Item = (Off, Off)> + Clone + '_ {
         self.list[..self.count].iter().copied()
     }
 

@@ -20,6 +20,7 @@ pub(super) enum Cut {
 }
 
 #[derive(Clone, Debug, Default)]
+#[repr(C)]
 pub(super) struct Cubic {
     mss: u32,
     pub cwnd: u32,

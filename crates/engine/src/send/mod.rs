@@ -72,16 +72,17 @@ pub struct Sender {
     lost_found: u32,
     dup_bytes: u32,
     q: Queue,
-    rack: Rack,
-    probe: Probe,
-    rtt: Rtt,
-    rate: Rate,
-    cc: Cubic,
-    last_new: Option<Now>,
-    last_xmit: Now,
     reno: NewReno,
-    blame: Blame,
+    last_xmit: Now,
+    last_new: Option<Now>,
+    rtt: Rtt,
+    cc: Cubic,
+    probe: Probe,
+    rate: Rate,
     prr: Prr,
+    // From here on what acknowledgements need and segments do not.
+    rack: Rack,
+    blame: Blame,
     loss: Seldom<Loss>,
 }
 
@@ -177,9 +178,10 @@ impl Sender {
         self.awake
     }
 
-    /// Asks for all that a segment or an acknowledgement needs.
-    pub(crate) fn prefetch(&self) {
-        prefetch_front(self, std::mem::offset_of!(Sender, prr));
+    /// Asks for all that a segment needs, or an acknowledgement.
+    pub(crate) fn prefetch(&self, payload: bool) {
+        let all = std::mem::offset_of!(Sender, loss) + 64;
+        prefetch_front(self, if payload { std::mem::offset_of!(Sender, rack) } else { all });
     }
 
     /// Asks for the first segment that waits for its acknowledgement, and the last one.

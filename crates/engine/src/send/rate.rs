@@ -16,6 +16,7 @@ fn us(now: Now) -> u32 {
 }
 
 #[derive(Clone, Debug, Default)]
+#[repr(C)]
 pub(super) struct Rate {
     /// Bytes delivered in all.
     pub delivered: u64,

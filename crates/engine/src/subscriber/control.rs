@@ -72,15 +72,17 @@ const UPLINK_LEAST: u64 = 50_000;
 
 /// The controller of a subscriber that is receiving.
 #[derive(Clone, Debug)]
-#[repr(C)]
+#[repr(C, align(64))]
 pub struct Control {
+    /// Whose it is.
+    pub(super) owner: u32,
+    pub(super) mode: Mode,
     pub(super) in_flight: u64,
     pub(super) budget: u64,
     pub(super) rate: u64,
     /// Highest rate at the start of this period and of the one before.
     peak: [u64; 2],
     peak_began: Now,
-    pub(super) mode: Mode,
     pub(super) last: Now,
     pacer: Pacer,
     dip: Dip,
@@ -124,6 +126,12 @@ pub(super) fn bytes_in(rate: u64, ns: u64) -> u64 {
     rate.saturating_mul(ns / 1_000) / 1_000_000
 }
 
+impl Default for Control {
+    fn default() -> Control {
+        Control::new(Now(0))
+    }
+}
+
 /// What an ordinary packet needs comes first: all up to the history, of which it is a bucket or two.
 pub(super) const FRONT: usize = std::mem::offset_of!(Control, meter) + meter::FRONT;
 
@@ -131,6 +139,7 @@ impl Control {
     /// A controller that knows nothing yet.
     pub fn new(now: Now) -> Control {
         Control {
+            owner: u32::MAX,
             in_flight: 0,
             budget: u64::MAX,
             rate: 0,

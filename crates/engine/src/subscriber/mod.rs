@@ -14,6 +14,7 @@
 //! ```
 
 mod control;
+mod controls;
 mod dip;
 mod drr;
 mod foreign;
@@ -32,6 +33,7 @@ use crate::config::Config;
 use crate::slab::Slab;
 use crate::table::{Hasher, Table};
 use control::{Control, Setting};
+use controls::Controls;
 use drr::{Flows, Lists};
 pub use oneway::{OneWay, Split};
 pub(crate) use shaper::Datagram;
@@ -140,9 +142,7 @@ pub struct Subscribers {
     hasher: Hasher,
     index: Table,
     records: Slab<Record>,
-    controls: Slab<Control>,
-    /// Which record a controller belongs to.
-    owners: Vec<u32>,
+    controls: Controls,
     flows: Flows,
     shapers: Shapers,
     set: Setting,
@@ -158,8 +158,7 @@ impl Subscribers {
             index: Table::new(cfg.max_subscribers),
             records: Slab::new(cfg.max_subscribers),
             // One that has anything in flight or waiting has an active flow, so this many always suffice.
-            controls: Slab::new(cfg.max_active),
-            owners: vec![0; cfg.max_active as usize],
+            controls: Controls::new(cfg.max_active),
             flows: Flows::new(cfg.max_active),
             shapers: Shapers::new(cfg.max_active, cfg.max_segments),
             set: Setting { target_ns: cfg.queue_target_ns, burst_per_ms: cfg.burst_bytes_per_ms, paced: true },
@@ -186,7 +185,7 @@ impl Subscribers {
     /// Asks for a subscriber's controller, which its record leads to.
     pub fn prefetch_control(&self, sub: u32) {
         if let Some(record) = self.records.get(sub) {
-            self.controls.prefetch_front(record.control, control::FRONT);
+            self.controls.prefetch(record.control);
         }
     }
 
@@ -387,7 +386,7 @@ impl Subscribers {
                 self.shapers.remove(record.shaper, &mut record.shaper);
             }
             self.index.remove(self.hasher.subscriber(&record.key), sub);
-            self.controls.remove(record.control);
+            self.controls.free(record.control);
         }
     }
 
@@ -410,9 +409,7 @@ impl Subscribers {
     #[inline(never)]
     fn make_control(&mut self, now: Now, sub: u32) -> u32 {
         self.sweep(now);
-        let fresh = Control::new(now);
-        let handle = self.controls.insert(fresh).unwrap_or_else(|_| unreachable!("controllers for all active flows"));
-        self.owners[handle as usize] = sub;
+        let handle = self.controls.make(now, sub).unwrap_or_else(|| unreachable!("controllers for all active flows"));
         self.records[sub].control = handle;
         self.records[sub].used = true;
         handle
@@ -427,10 +424,10 @@ impl Subscribers {
             self.control_hand = (self.control_hand + 1) % end;
             let hand = self.control_hand;
             let Some(control) = self.controls.get(hand) else { continue };
-            let owner = self.owners[hand as usize];
+            let owner = control.owner;
             let quiet = control.in_flight == 0 && self.records[owner].lists.ready == 0;
             if quiet && (now.since(control.last) > IDLE_NS || looked > SWEEP) {
-                self.controls.remove(hand);
+                self.controls.free(hand);
                 self.records[owner].control = NO_CONTROL;
             }
         }
