@@ -209,6 +209,7 @@ impl Frames {
     }
 
     /// Free → Held: a frame for a packet of our own.
+    #[inline]
     pub fn alloc(&mut self) -> Option<FrameId> {
         let id = self.free.pop()?;
         self.census.free -= 1;
@@ -232,6 +233,7 @@ impl Frames {
     }
 
     /// Asks to keep a held frame beyond its batch; `false` when the budget is spent.
+    #[inline]
     pub fn hold(&mut self, frame: FrameId) -> bool {
         let m = &mut self.meta[frame.0 as usize];
         assert_eq!(m.state, State::Held, "hold of frame {} that is not held", frame.0);
@@ -252,6 +254,7 @@ impl Frames {
     }
 
     /// The engine gives its reference back.
+    #[inline]
     pub fn release(&mut self, frame: FrameId) {
         let m = &mut self.meta[frame.0 as usize];
         assert_eq!(m.state, State::Held, "release of frame {} that is not held", frame.0);
@@ -342,6 +345,7 @@ impl Frames {
     }
 
     /// The whole frame. Only for frames that are held or sending here.
+    #[inline]
     pub fn bytes(&self, frame: FrameId) -> &[u8] {
         let m = self.meta[frame.0 as usize];
         assert!(matches!(m.state, State::Held | State::Sending), "read of frame {} that is {:?}", frame.0, m.state);
@@ -351,6 +355,7 @@ impl Frames {
     }
 
     /// The whole frame for writing; `None` while the kernel may be reading it for a transmission.
+    #[inline]
     pub fn bytes_mut(&mut self, frame: FrameId) -> Option<&mut [u8]> {
         let m = self.meta[frame.0 as usize];
         assert_eq!(m.state, State::Held, "write to frame {} that is not held", frame.0);

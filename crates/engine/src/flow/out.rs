@@ -319,6 +319,12 @@ impl Flow<'_> {
             bytes => bytes,
         };
         cx.sh.subs.in_flight(cx.now, sub, self.handle, in_flight);
+        self.report_readiness(cx);
+    }
+
+    /// Tells the subscriber's turns whether stream 1 could send.
+    pub(crate) fn report_readiness<I: Io>(&mut self, cx: &mut Cx<'_, I>) {
+        let (tx, sub) = (&self.act.tx[1], self.rec.sub);
         if tx.wants_to_send(&cx.sh.pool) {
             cx.sh.subs.ready(cx.now, sub, self.handle);
         } else {

@@ -361,7 +361,7 @@ impl Flow<'_> {
         self.act.rx[x].took(cx.now, seg, verdict);
         self.take_ready(cx, x);
         if x == 1 {
-            self.report_flight(cx);
+            self.report_readiness(cx);
         } else {
             cx.sh.subs.on_uplink(cx.now, self.rec.sub, u32::from(held.len));
         }

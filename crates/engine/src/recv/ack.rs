@@ -41,6 +41,7 @@ impl Receiver {
     }
 
     /// As [`Receiver::ack_due`] for what [`Receiver::plan`] says.
+    #[inline]
     pub(crate) fn plan_due(&self, now: Now, plan: &Plan) -> Option<Now> {
         if self.urgent {
             return Some(now);
@@ -91,6 +92,7 @@ impl Receiver {
     }
 
     /// In-order data up to `end` is the sender's.
+    #[inline]
     pub(super) fn advance(&mut self, now: Now, end: Off, len: u32, ts: Option<u32>, fin: bool) {
         if self.told_ack >= self.rcv_nxt {
             self.marks.clear();
@@ -115,6 +117,7 @@ impl Receiver {
     }
 
     /// What X would be told now.
+    #[inline]
     pub(crate) fn plan(&self, now: Now, onward: &Onward) -> Plan {
         // I7: X hears that its FIN arrived only when Y has said so.
         let edge = self.fin().filter(|f| onward.una <= *f && !breaks(Broken::FinAckedEarly)).unwrap_or(self.rcv_nxt);
@@ -174,6 +177,7 @@ impl Receiver {
     }
 
     /// The same by the plan for this moment.
+    #[inline]
     pub(crate) fn compose_plan(&mut self, now: Now, plan: &Plan) -> AckFields {
         debug_assert!(plan.ack >= self.told_ack && plan.ack <= self.rcv_nxt.max(self.told_ack), "I1 and I2");
         debug_assert!(plan.right >= self.told_right, "I2");
@@ -190,10 +194,12 @@ impl Receiver {
     }
 
     /// When more can be told than was told by `plan`, if nothing happened since.
+    #[inline]
     pub(crate) fn due_after(&self, plan: &Plan) -> Option<Now> {
         plan.next.filter(|_| !self.nothing_new())
     }
 
+    #[inline]
     fn tell(&mut self, now: Now, ack: Off, window: u16) -> AckFields {
         let ts_ecr = self.params.ts.then_some(self.ts_recent);
         let news = self.told_ack < self.rcv_nxt;
@@ -210,6 +216,7 @@ impl Receiver {
     }
 
     /// TS.Recent for the next acknowledgement; see [`super::marks`].
+    #[inline]
     fn echo_next(&mut self) {
         self.marks.told(self.told_ack);
         if let Some(mark) = self.marks.first() {
@@ -221,6 +228,7 @@ impl Receiver {
     }
 
     /// DSACK first, then the newest runs.
+    #[inline]
     fn report(&mut self, fields: &mut AckFields) {
         let dsack = self.dsack.take();
         if !self.params.sack {

@@ -7,6 +7,7 @@ use crate::seq::Off;
 
 impl Receiver {
     /// Chooses the acknowledgement, at most `target`, the right edge, and the window field that says so.
+    #[inline]
     pub(super) fn encode(&self, target: Off, onward: &Onward) -> (Off, Off, u16) {
         // A unit of the window field is a power of two.
         let below = (1u64 << self.params.shift) - 1;
@@ -35,6 +36,7 @@ impl Receiver {
     }
 
     /// Where the edge should be, and how far rounding may carry it.
+    #[inline]
     fn edges(&self, ack: Off, onward: &Onward) -> (Off, Off) {
         let unit = 1u64 << self.params.shift;
         // With everything delivered the acknowledgement is worth more than the edge: X would resend a remainder that is

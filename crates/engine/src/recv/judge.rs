@@ -11,6 +11,7 @@ const STALE_NS: u64 = 24 * 86_400 * 1_000_000_000;
 
 impl Receiver {
     /// What this segment is. Changes nothing.
+    #[inline]
     pub fn judge(&self, pool: &OooPool, now: Now, seg: &SegIn) -> Verdict {
         if self.params.ts {
             match seg.ts {
@@ -92,6 +93,7 @@ impl Receiver {
     }
 
     /// Takes the timestamp of a segment that passed PAWS and the test of its sequence number.
+    #[inline]
     pub(super) fn learn_ts(&mut self, now: Now, seg: &SegIn) {
         let Some(ts) = seg.ts.filter(|_| self.params.ts) else { return };
         let stale = self.stale(now);

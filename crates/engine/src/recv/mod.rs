@@ -140,6 +140,7 @@ impl Receiver {
     }
 
     /// The segment was dealt with as its verdict says: learn from it and acknowledge it. Not for [`Verdict::Ahead`].
+    #[inline]
     pub fn took(&mut self, now: Now, seg: &SegIn, verdict: &Verdict) {
         if breaks(Broken::ForgedTimestampLearned) {
             self.learn_ts(now, seg);
@@ -277,6 +278,7 @@ impl Receiver {
         self.held.count == 0 && !self.urgent && self.told_ack == self.rcv_nxt
     }
 
+    #[inline]
     fn learn(&mut self, now: Now, seg: &SegIn) {
         self.learn_ts(now, seg);
         if self.params.ecn && seg.len > 0 {

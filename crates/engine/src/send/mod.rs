@@ -197,6 +197,7 @@ impl Sender {
 
     /// Takes the next segment in order; `seg.start` must be [`Sender::end`]. [`Full`]: the pool is empty, nothing was
     /// taken. A segment that takes no sequence number is refused likewise.
+    #[inline]
     pub fn enqueue(&mut self, pool: &mut SegPool, seg: &Seg) -> Result<(), Full> {
         debug_assert!(self.awake && seg.start == self.end);
         if seg.seq_len() == 0 {
@@ -299,6 +300,7 @@ impl Sender {
     }
     /// True if something waits that only the subscriber's budget and the pacing may hold back: window and congestion
     /// control would let it go.
+    #[inline]
     pub fn wants_to_send(&self, pool: &SegPool) -> bool {
         self.awake && (self.probe.due.is_some() || self.choice(pool, u32::MAX).is_some())
     }

@@ -15,6 +15,7 @@ const FIRST_SEGMENTS: u8 = 16;
 impl Sender {
     /// What to transmit now, if anything: a probe, else what was lost, else new data. `budget` is what the subscriber's
     /// share and the pacing leave, in bytes; with 0 only a probe can come. Nothing is changed until [`Sender::sent`].
+    #[inline]
     pub fn next(&self, pool: &SegPool, now: Now, budget: u32) -> Option<Xmit> {
         let _ = now;
         if !self.awake {
@@ -30,6 +31,7 @@ impl Sender {
     }
 
     /// The segment whose turn it is, what was lost first, if budget, window and congestion control let it go.
+    #[inline]
     pub(super) fn choice(&self, pool: &SegPool, budget: u32) -> Option<u32> {
         let lost = self.q.lost_head;
         let id = if lost != NONE { lost } else { self.q.unsent };
@@ -51,6 +53,7 @@ impl Sender {
     }
 
     /// The transmission was handed to the port with timestamp `ts_val` (anything without timestamps).
+    #[inline]
     pub fn sent(&mut self, pool: &mut SegPool, now: Now, xmit: &Xmit, ts_val: u32) {
         let again = xmit.resent();
         let was_due = self.probe.due.is_some();
@@ -115,6 +118,7 @@ impl Sender {
         self.loss.resent_segs += 1;
     }
 
+    #[inline]
     fn fly(&mut self, pool: &mut SegPool, now: Now, id: u32) {
         self.q.unlink(pool, id);
         let flight = self.q.flight;
@@ -151,6 +155,7 @@ impl Sender {
     }
 
     /// When [`Sender::on_timer`] wants to be called; `None`: not before the next event.
+    #[inline]
     pub fn deadline(&self) -> Option<Now> {
         if !self.awake {
             return None;

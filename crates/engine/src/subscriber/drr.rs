@@ -63,11 +63,13 @@ impl Flows {
     }
 
     /// Notes what a flow has in flight; returns what it had before.
+    #[inline]
     pub fn set_in_flight(&mut self, flow: u32, bytes: u32) -> u32 {
         std::mem::replace(&mut self.nodes[flow as usize].in_flight, bytes)
     }
 
     /// The flow has something to send. One that was idle comes before all that were not.
+    #[inline]
     pub fn ready(&mut self, lists: &mut Lists, flow: u32) {
         let node = &mut self.nodes[flow as usize];
         if node.ready {
@@ -82,6 +84,7 @@ impl Flows {
     }
 
     /// The flow has nothing to send for now.
+    #[inline]
     pub fn unready(&mut self, lists: &mut Lists, flow: u32) {
         let node = &mut self.nodes[flow as usize];
         if node.ready {
@@ -121,6 +124,7 @@ impl Flows {
     }
 
     /// The flow sent so many bytes.
+    #[inline]
     pub fn charge(&mut self, flow: u32, bytes: u32) {
         let node = &mut self.nodes[flow as usize];
         node.deficit = node.deficit.saturating_sub(bytes as i32).max(-64 * QUANTUM);

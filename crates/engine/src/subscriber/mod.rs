@@ -208,6 +208,7 @@ impl Subscribers {
     }
 
     /// A packet came from the subscriber.
+    #[inline]
     pub fn heard(&mut self, now: Now, sub: u32) {
         let (record, ms) = (&mut self.records[sub], (now.0 / 1_000_000) as u32);
         if ms.wrapping_sub(record.heard) >= SILENCE_MS {
@@ -238,6 +239,7 @@ impl Subscribers {
     }
 
     /// The flow has something to send that its own windows let go.
+    #[inline]
     pub fn ready(&mut self, now: Now, sub: u32, flow: u32) {
         self.control(now, sub);
         if !self.shapers.is_parked(flow) {
@@ -246,6 +248,7 @@ impl Subscribers {
     }
 
     /// The flow has nothing to send, or its own windows hold it.
+    #[inline]
     pub fn unready(&mut self, sub: u32, flow: u32) {
         self.flows.unready(&mut self.records[sub].lists, flow);
     }
@@ -259,6 +262,7 @@ impl Subscribers {
 
     /// What the flow's sender has in flight now (sent, not acknowledged, not held for lost). Call it after anything
     /// that may have changed it; the budget is measured against the sum.
+    #[inline]
     pub fn in_flight(&mut self, now: Now, sub: u32, flow: u32, bytes: u32) {
         let before = self.flows.set_in_flight(flow, bytes);
         if before != bytes {
@@ -268,6 +272,7 @@ impl Subscribers {
     }
 
     /// Whose turn it is, if anybody's.
+    #[inline]
     pub fn next(&mut self, now: Now, sub: u32) -> Next {
         if self.records.get(sub).is_none_or(|record| record.lists.ready == 0) {
             return Next::Idle;
@@ -290,6 +295,7 @@ impl Subscribers {
     }
 
     /// The flow sent so many bytes of payload, new or again.
+    #[inline]
     pub fn on_sent(&mut self, now: Now, sub: u32, flow: u32, bytes: u32) {
         self.control(now, sub).on_sent(now, bytes);
         self.flows.charge(flow, bytes);
@@ -322,6 +328,7 @@ impl Subscribers {
     }
 
     /// True where the subscriber's own queue says that the link is full, so that a loss means congestion.
+    #[inline]
     pub fn link_full(&self, sub: u32) -> bool {
         self.controls.get(self.records[sub].control).is_some_and(|control| control.link_full(&self.setting(sub)))
     }
