@@ -83,14 +83,23 @@ impl Flow<'_> {
         if self.act.reset_to[1 - t].is_some() || !urgent && rx.nothing_to_say(self.most_room(t, cx.sh)) {
             return None;
         }
-        self.claim(cx, t);
-        let rx = &self.act.rx[t];
-        let plan = rx.plan(cx.now, &self.onward(t, cx.sh));
+        let mut plan = rx.plan(cx.now, &self.onward(t, cx.sh));
         let due = rx.plan_due(cx.now, &plan);
         // One acknowledgement for what arrived at once, as receivers with GRO send: nobody learns later by it.
         let wait = cx.sh.more == Some(t) && !urgent;
-        if wait || due.is_none_or(|at| at > cx.now) || !self.ack_to(cx, t, Some(&plan)) {
+        if wait || due.is_none_or(|at| at > cx.now) {
             return due;
+        }
+        let no_book = self.act.no_book;
+        self.claim(cx, t);
+        if self.act.no_book != no_book {
+            plan = self.act.rx[t].plan(cx.now, &self.onward(t, cx.sh));
+        }
+        if !self.ack_to(cx, t, Some(&plan)) {
+            return due;
+        }
+        if !plan.whole {
+            return self.ack_due(t, cx.now, cx.sh);
         }
         let due = self.act.rx[t].due_after(&plan);
         debug_assert_eq!(due, self.ack_due(t, cx.now, cx.sh), "one plan is enough");

@@ -22,6 +22,8 @@ pub(crate) struct Plan {
     ack: Off,
     right: Off,
     window: u16,
+    /// All that could be told was; else the edge held some of it back.
+    pub whole: bool,
     /// When more can be told though nothing else happens.
     next: Option<Now>,
     step_at: Now,
@@ -126,8 +128,9 @@ impl Receiver {
             Some(since) => self.drain_target(now, Now(since), cap, onward.una),
             None => self.custody_target(now, cap, onward),
         };
-        let (ack, right, window) = self.encode(target.max(self.told_ack), onward);
-        Plan { ack, right, window, next, step_at }
+        let target = target.max(self.told_ack);
+        let (ack, right, window) = self.encode(target, onward);
+        Plan { ack, right, window, whole: ack == target, next, step_at }
     }
 
     /// Up to half of the custody at once; beyond it step by step, the fuller the slower. X's round trip grows gradually
@@ -193,7 +196,7 @@ impl Receiver {
         self.tell(now, ack, window.min(u64::from(u16::MAX)) as u16)
     }
 
-    /// When more can be told than was told by `plan`, if nothing happened since.
+    /// When more can be told than was told by `plan`, which was whole, if nothing happened since.
     #[inline]
     pub(crate) fn due_after(&self, plan: &Plan) -> Option<Now> {
         plan.next.filter(|_| !self.nothing_new())
