@@ -222,10 +222,10 @@ impl Stream {
         let start = self.offset(t.seg.seq, self.left);
         let end = start.saturating_add(t.payload.len() as u64);
         // A keepalive's byte is none of the stream's.
-        if end > start + 1 && end > to.promised {
+        if t.payload.len() > 1 && end > to.promised {
             return Err(format!("bytes {start}..{end} left beyond the window of their receiver, {}", to.promised));
         }
-        if end > start + 1 && end <= to.had {
+        if t.payload.len() > 1 && end <= to.had {
             return Err(format!("bytes {start}..{end} left though their receiver has {}", to.had));
         }
         if end == start && !t.seg.has(FIN) && start > self.left.max(1) {
