@@ -59,3 +59,24 @@ fn two_subscribers_never_disturb_each_other() {
     assert_eq!(alone.len(), beside.len());
     assert_eq!(first, None, "one's downloads are not what they are without the other's (time ns, bytes)");
 }
+
+#[test]
+fn one_download_and_fifty_of_another_subscriber_get_the_same_link_and_the_fifty_equal_shares_of_theirs() {
+    let received = |flows: Vec<FlowSpec>| {
+        let mut spec = with(optimized(lte()), flows);
+        spec.phones = vec![spec.phones[0].clone(); 2];
+        let count = spec.flows.len();
+        let mut world = World::new(spec).unwrap();
+        world.run_until(5 * S);
+        let before: Vec<u64> = (0..count).map(|flow| world.received(flow).0).collect();
+        world.run_until(15 * S);
+        (0..count).map(|flow| world.received(flow).0 - before[flow]).collect::<Vec<_>>()
+    };
+    let alone = received(vec![bulk(0, 1000)])[0];
+    let beside = received([vec![bulk(0, 1000)], (0..50).map(|i| bulk(1, 2000 + i)).collect()].concat());
+    assert_eq!(beside[0], alone, "the one is not what it is without the fifty");
+    let (sum, squares) = beside[1..].iter().fold((0.0, 0.0), |(a, b), &x| (a + x as f64, b + (x as f64).powi(2)));
+    let jain = sum * sum / (50.0 * squares);
+    println!("one {alone} bytes, fifty {sum} bytes, Jain's index {jain:.3}");
+    assert!(sum >= 0.95 * alone as f64 && jain >= 0.95, "fifty: {sum} bytes, Jain's index {jain:.3}, one: {alone}");
+}

@@ -128,8 +128,9 @@ impl Memory {
     }
 }
 
-/// Custody that any stream may have, if memory allows it, bytes: a radio that becomes ten times faster from one moment to
-/// the next has a second's worth of a slow link waiting for it.
+/// Custody that any stream may have, bytes, as long as it is no more than its fair part of what is free: a radio that
+/// becomes ten times faster from one moment to the next has a second's worth of a slow link waiting for it, and half of
+/// the memory stays free however many streams of one subscriber do so.
 const LEAST_CUSTODY: u64 = 3_000_000;
 /// Payload of a frame, for what memory can be promised, bytes.
 const FULL: u64 = 1400;
@@ -263,7 +264,8 @@ impl Flow<'_> {
         let limit = sh.memory.limit;
         // Acknowledgements are free up to half of the custody: what the radio takes in a round trip, and as much again
         // for the next one, in which it may take twice that.
-        let custody = (4 * u64::from(tx.peak_flight())).max(LEAST_CUSTODY).min(u64::from(sh.memory.limit_frames.saturating_mul(mss))) as u32;
+        let most = u64::from(sh.memory.limit_frames.saturating_mul(mss));
+        let custody = (4 * u64::from(tx.peak_flight())).max(LEAST_CUSTODY.min(sh.fair())).min(most) as u32;
         let (room, custody) = match sh.memory.rung {
             0 | 1 => {
                 // What X may still send by earlier promises, and a share of what nobody was promised; the flow's fair
