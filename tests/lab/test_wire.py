@@ -19,6 +19,16 @@ from smartwire.lab.session import Session
 pytestmark = pytest.mark.root
 
 IO = pytest.mark.parametrize("io", ["xdp", "packet"])
+EACH_ONCE = pytest.mark.parametrize(
+    ("io", "workers"),
+    [
+        ("xdp", 1),
+        ("packet", 2),
+        pytest.param("xdp", 2, marks=pytest.mark.long),
+        pytest.param("packet", 1, marks=pytest.mark.long),
+    ],
+)
+"""Each way in and out and each number of workers; all their combinations with -m long."""
 QUICK = constant(50, rtt_ms=10).with_internet(10)
 SLOW = constant(20, rtt_ms=10).with_internet(10)
 """For what must still be under way, seconds later, on a machine of any speed."""
@@ -124,8 +134,7 @@ def test_a_drain_and_a_resume_under_load_break_nothing():
     assert after.wire["optimized"] == 1
 
 
-@IO
-@pytest.mark.parametrize("workers", [1, 2])
+@EACH_ONCE
 def test_a_bypassed_wire_leaves_the_traffic_to_the_kernel_until_it_is_resumed(io, workers):
     wire = Wire("--io", io, "--workers", str(workers))
     with Session("x", SLOW, wire) as session:
@@ -173,8 +182,7 @@ class TwoPairs(Wire):
         lab_run(*self.lab.command("wire", sys.executable, "-m", "smartwire", "unwire", "access1", "core1"))
 
 
-@IO
-@pytest.mark.parametrize("workers", [1, 2])
+@EACH_ONCE
 def test_a_connection_that_uses_another_pair_of_ports_in_each_direction_is_optimized(io, workers):
     wire = TwoPairs("--io", io, "--workers", str(workers))
     with Session("x", None, wire) as session:
