@@ -135,10 +135,18 @@ def http2_post(stand: Stand, version: int) -> None:
     post(stand, f"{stand.url(version, 'https', HTTPS)}/upload", "--http2")
 
 
+RACE = "unable to receive control message: Connection reset by peer"
+"""At the end iperf3's server may close its control connection before all that came on it was read, and so resets it
+(esnet/iperf issue 499). That the wire resets nothing is a test of its own."""
+
+
 def iperf3(stand: Stand, version: int, mode: str, *argv: str) -> None:
     """Has no payload to compare, and forgets what is under way in the end: something arrives, and nothing complains."""
     port = str(stand.iperf_port(version, mode))
-    said = json.loads(do(stand, "iperf3", "-J", "-c", stand.lab.server(version), "-p", port, "-n", "1500K", *argv))
+    argv = ("iperf3", "-J", "-c", stand.lab.server(version), "-p", port, "-n", "1500K", *argv)
+    said = json.loads(do(stand, *argv))
+    if RACE in said.get("error", ""):
+        said = json.loads(do(stand, *argv))
     if "error" in said:
         raise Wrong(said["error"])
     for key, total in said["end"].items():
