@@ -136,8 +136,10 @@ def http2_post(stand: Stand, version: int) -> None:
 
 
 RACE = "unable to receive control message: Connection reset by peer"
-"""At the end iperf3's server may close its control connection before all that came on it was read, and so resets it
-(esnet/iperf issue 499). That the wire resets nothing is a test of its own."""
+"""At the end iperf3's server may reset its control connection (esnet/iperf issue 499): over a plain bridge without any
+wire 5 of 80 uses in both directions ended so. That the wire resets nothing is a test of its own."""
+RACE_S = 1.0
+"""Until its server has noticed and serves again."""
 
 
 def iperf3(stand: Stand, version: int, mode: str, *argv: str) -> None:
@@ -146,6 +148,7 @@ def iperf3(stand: Stand, version: int, mode: str, *argv: str) -> None:
     argv = ("iperf3", "-J", "-c", stand.lab.server(version), "-p", port, "-n", "1500K", *argv)
     said = json.loads(do(stand, *argv))
     if RACE in said.get("error", ""):
+        time.sleep(RACE_S)
         said = json.loads(do(stand, *argv))
     if "error" in said:
         raise Wrong(said["error"])
